@@ -25,7 +25,7 @@ FIX = "publish the whole model, without --adapter"
 
 def joined_rank(folders: Sequence[Path]) -> int:
     """Return the rank of the one adapter that does what those of `folders` do."""
-    return sum(int(str(read_object(folder / ADAPTER_CONFIG, FIX)["r"])) for folder in folders)
+    return sum(int(str(_read_config(folder)["r"])) for folder in folders)
 
 
 def join_adapters(folders: Sequence[Path], base: str, out: Path) -> None:
@@ -33,11 +33,11 @@ def join_adapters(folders: Sequence[Path], base: str, out: Path) -> None:
     whole are the last one's. Raises ValueError for adapters of different targets, ranks or scales."""
     import safetensors.torch
 
-    configs = [read_object(folder / ADAPTER_CONFIG, FIX) for folder in folders]
-    for folder, config in zip(folders, configs, strict=True):
-        if {**config, BASE_MODEL: None} != {**configs[0], BASE_MODEL: None}:
-            raise ValueError(f"{folder / ADAPTER_CONFIG}: not the settings of {folders[0]}; {FIX}")
+    configs = [_read_config(folder) for folder in folders]
     states = [safetensors.torch.load_file(folder / ADAPTER_FILE) for folder in folders]
+    for folder, config, state in zip(folders, configs, states, strict=True):
+        if _settings(config) != _settings(configs[0]) or state.keys() != states[0].keys():
+            raise ValueError(f"{folder}: an adapter of other settings than {folders[0]}; {FIX}")
     tensors = {name: _join(name, [state[name] for state in states]) for name in states[0]}
     # The factor of B A is alpha / rank: both grow, and it stays.
     alpha = float(str(configs[0]["lora_alpha"])) * len(folders)
@@ -46,6 +46,22 @@ def join_adapters(folders: Sequence[Path], base: str, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     safetensors.torch.save_file(tensors, out / ADAPTER_FILE, metadata={"format": "pt"})
     (out / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+
+
+def _read_config(folder: Path) -> dict[str, object]:
+    file = folder / ADAPTER_CONFIG
+    config = read_object(file, FIX)
+    for key in ("r", "lora_alpha"):
+        if not isinstance(config.get(key), int | float):
+            raise ValueError(f"{file}: '{key}' is no number; {FIX}")
+    return config
+
+
+def _settings(config: dict[str, object]) -> list[object]:
+    """Return what two adapters must agree in to be joined; a version of peft, or the name of a base, is none of it."""
+    return [
+        config.get(key) for key in ("r", "lora_alpha", "target_modules", "modules_to_save", "use_rslora", "use_dora")
+    ]
 
 
 def _join(name: str, tensors: Sequence[Tensor]) -> Tensor:

@@ -169,7 +169,7 @@ def main(steps: int = 40, seed: int = 0, warm_loss: float = WARM_LOSS) -> list[f
         batch = estimate(collate(scored), policy, critic)
         # 3. Two passes over the batch, each in two updates. Losses are terms [A], weighted to their mean.
         clipped = 0.0
-        for rows in minibatches(len(batch), epochs=2, parts=2, seed=seed + step):
+        for rows in minibatches(batch.groups_N, epochs=2, parts=2, seed=seed + step):
             part = batch.select(rows)
             weights_A = action_weights(part.actions_N, "token_mean")
             logprobs_A, _ = policy(part.tokens_T, part.lengths_N, part.action_mask_T)

