@@ -62,8 +62,8 @@ def explain(output: str) -> str:
         return f"no package index was reached; {again}"
     if "No matching distribution" in output:
         return f"no package index or folder that pip is set to has it (or none was reached); {again}"
-    # pip says it in a line of its own, or in the last one of a traceback.
     lines = output.strip().splitlines()
-    told = [line for line in lines if line.startswith(("ERROR: ", "× ")) and line != "ERROR: Exception:"] or lines
-    reason = told[-1].removeprefix("ERROR: ").removeprefix("× ") if told else "for no reason that it named"
+    # pip marks the line with its reason. Before a traceback it marks "Exception:" alone: the reason is then the last line of all.
+    reasons = [line for line in lines if line.startswith(("ERROR: ", "× ")) and line != "ERROR: Exception:"] or lines
+    reason = reasons[-1].removeprefix("ERROR: ").removeprefix("× ") if reasons else "for no reason that it named"
     return f"pip could not download it: {reason}; {again}"

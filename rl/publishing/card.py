@@ -140,9 +140,9 @@ def _loading_adapter(repository: str, listens: bool, adapter: AdapterChain) -> s
         f'model = PeftModel.from_pretrained(base, "{repository}")',
         f'tokenizer = AutoTokenizer.from_pretrained("{repository}")',
     ]
-    # Tokenizer, chat template and ends of this run's model: left to itself vLLM takes the base's.
-    own = f"--tokenizer {repository} --generation-config {repository}"
-    serve = f"vllm serve {base} {own} --enable-lora --max-lora-rank {rank} --lora-modules {name}={repository}"
+    # Tokenizer, chat template and stop tokens of the trained model: vLLM takes the base's unless it is told.
+    files = f"--tokenizer {repository} --generation-config {repository}"
+    serve = f"vllm serve {base} {files} --enable-lora --max-lora-rank {rank} --lora-modules {name}={repository}"
     # vLLM refuses an adapter that has a module which trained whole, as a model that listens has.
     command = "" if listens or rank is None else f"\n\n```bash\n{serve}\n```"
     other = (

@@ -133,8 +133,8 @@ def finish_stage(run: Path, name: str, parent: str, is_stage: bool = False, lora
         (stage / "adapter").mkdir()
         (stage / "adapter" / ADAPTER_CONFIG).write_text('{"r": 4, "lora_alpha": 8, "base_model_name_or_path": "here"}')
         save_file({"q.lora_A.weight": torch.full((4, 2), float(index))}, stage / "adapter" / ADAPTER_FILE)
-    made = [StageSummary(folder.name.partition("-")[2], "sft", 9.0) for folder in sorted((run / "stages").iterdir())]
-    write_summary(run, Summary("sums", "done", 10.0, made))
+    names = [folder.name.partition("-")[2] for folder in sorted((run / "stages").iterdir())]
+    write_summary(run, Summary("sums", "done", 10.0, [StageSummary(name, "sft", 9.0) for name in names]))
 
 
 def test_an_adapter_is_published_in_place_of_all_weights(run: Path) -> None:

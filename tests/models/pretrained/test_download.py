@@ -33,9 +33,9 @@ class CutDownloads(BaseHTTPRequestHandler):
 
     wheel = b"x" * 100_000
     resumes = False
-    """Whether it sends a range that is asked for, as indexes do, and not the file from its start."""
+    """True if it sends the range that is asked for; otherwise it sends the file from its start."""
     refuses = False
-    """Whether it has no wheels to give."""
+    """True if it answers 404 to everyone who asks for a wheel."""
     ranges: list[str]
     """The ranges that were asked for."""
 

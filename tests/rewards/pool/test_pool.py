@@ -94,10 +94,14 @@ def find_forkserver() -> int:
     children = [
         pid for pid in list_children(os.getpid()) if b"serve_forks" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
-    # By when it began, not by its number: the kernel gives numbers anew once it has given the largest.
-    return max(
-        children, key=lambda pid: int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]), default=0
-    )
+    # By the time when it began, not by its number: the kernel gives numbers anew once it has given the largest.
+    return max(children, key=start_time, default=0)
+
+
+def start_time(pid: int) -> int:
+    """Return when a process began, in clock ticks since the machine started: field 22 of proc(5)'s `stat`."""
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+    return int(after_name.split()[19])
 
 
 @pytest.mark.parametrize("workers", [1, 3])
