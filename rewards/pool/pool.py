@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -152,8 +153,8 @@ class Pool:
 
     def _hand_out(self) -> None:
         """Send queued samples to the idle workers, to each about its share of them."""
-        for worker in list(self._workers.values()):
-            if worker.number not in self._workers or not worker.ready or worker.jobs:
+        for worker in self._workers.values():
+            if not worker.ready or worker.jobs:
                 continue
             with self.condition:
                 busy = [worker.jobs[0] for worker in self._workers.values() if worker.jobs]
@@ -162,10 +163,9 @@ class Pool:
                 worker.jobs.extend(self.queue.take(count, busy, worker.is_fresh))
             if worker.jobs:
                 worker.begin_call(self.deadline)
-                try:  # an idle worker reads at once, so this does not block for long
+                # An idle worker reads at once. A dead one is replaced by `_run`, which the end of its channel wakes.
+                with suppress(OSError):
                     worker.channel.sendall(b"".join(job.message for job in worker.jobs))
-                except OSError:
-                    self._replace(worker)
 
     def _read(self, worker: Worker) -> None:
         """Read what a worker has written; replace it if it has ended or written something invalid."""

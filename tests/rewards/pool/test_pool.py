@@ -142,6 +142,32 @@ def test_a_forkserver_that_is_killed_from_outside_costs_no_sample_anything(
     assert {(s.verdict.score, s.verdict.error) for s in samples} == {(0.5, None)}
 
 
+@pytest.mark.parametrize("dies", ["worker", "forkserver"])
+def test_samples_sent_to_a_dead_worker_are_judged_by_another(rollout, folder: Path, tmp_path: Path, dies: str):
+    """The pool's thread is kept between its wake-up by a sample and the sending until the idle worker is dead."""
+    results: list[Results] = []
+    pool = Pool([Call("hostile.py:verify", {})], folder, workers=1, deadline_s=PATIENCE_S, memory_mb=128)
+    try:
+        with pool.condition:
+            pool.submit(rollout("pid"), (0,), results.append)
+            assert pool.condition.wait_for(lambda: results, PATIENCE_S)
+        worker = int(results.pop()[0].reason)
+        time.sleep(0.2)  # the thread has read all and sleeps
+        with pool.condition:
+            for _ in range(3):
+                pool.submit(rollout("good"), (0,), results.append)
+            time.sleep(0.2)  # the first has woken it; it waits for the lock
+            os.kill(worker if dies == "worker" else find_forkserver(), signal.SIGKILL)
+            wait_until(lambda: not alive(worker))
+        with pool.condition:
+            pool.condition.wait_for(lambda: len(results) == 3, PATIENCE_S)
+    finally:
+        pool.close()
+    # One worker's death is its current sample's error; that of the forkserver is nobody's.
+    expected = [0.0, 0.5, 0.5] if dies == "worker" else [0.5, 0.5, 0.5]
+    assert [result[0].score for result in results] == expected
+
+
 @pytest.mark.parametrize(
     ("deed", "error"),
     [
