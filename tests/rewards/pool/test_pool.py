@@ -89,13 +89,13 @@ def test_an_error_costs_its_own_sample_only(hostile, rollout, deed: str, error: 
     assert hostile.restarts - before == restarts
 
 
-def find_forkserver() -> int:
-    """Return the process id of the youngest forkserver, 0 for none."""
+def list_forkservers() -> list[int]:
+    """Return the process ids of this process's forkservers, the youngest last."""
     children = [
         pid for pid in list_children(os.getpid()) if b"serve_forks" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
     # By the time when it began, not by its number: the kernel gives numbers anew once it has given the largest.
-    return max(children, key=start_time, default=0)
+    return sorted(children, key=start_time)
 
 
 def start_time(pid: int) -> int:
@@ -123,14 +123,14 @@ def test_a_forkserver_that_is_killed_from_outside_costs_no_sample_anything(
     config = RewardConfig([PartConfig("hostile.py:verify")], workers=2, deadline_s=PATIENCE_S)
     with RewardService(config, folder) as service:
         service.start()
-        forkserver = find_forkserver()
+        forkservers = list_forkservers()  # those of other tests' services too
         rollouts = [rollout(f"await {tmp_path / ('go' if i < 2 else 'later')}") for i in range(8)]
         if is_busy:
             for sample in rollouts:
                 service.submit(sample)
             time.sleep(0.3)
-        os.kill(forkserver, signal.SIGKILL)
-        wait_until(lambda: find_forkserver() not in (0, forkserver))
+        os.kill(forkservers[-1], signal.SIGKILL)
+        wait_until(lambda: not set(list_forkservers()) <= set(forkservers))
         (tmp_path / "go").touch()
         if not is_busy:
             for sample in rollouts:
@@ -157,7 +157,7 @@ def test_samples_sent_to_a_dead_worker_are_judged_by_another(rollout, folder: Pa
             for _ in range(3):
                 pool.submit(rollout("good"), (0,), results.append)
             time.sleep(0.2)  # the first has woken it; it waits for the lock
-            os.kill(worker if dies == "worker" else find_forkserver(), signal.SIGKILL)
+            os.kill(worker if dies == "worker" else list_forkservers()[-1], signal.SIGKILL)
             wait_until(lambda: not alive(worker))
         with pool.condition:
             pool.condition.wait_for(lambda: len(results) == 3, PATIENCE_S)
