@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 from models.pretrained.catalogue import CATALOGUE, explain_missing, find_pretrained
 from models.verl_checkpoint import check_shards, find_shards, merged_model, model_folder
+from rl.config import HIGHEST_TEMPERATURE
 from rl.json_files import Fields, parse_object, read_bytes
 
 LFS_POINTER = b"version https://git-lfs"
@@ -32,6 +33,14 @@ TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "s
 CONFIG_FIX = "correct it or fetch the file again"
 """Fix that errors name for a value of the wrong kind in a model's file."""
 
+ANSWER_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "temperature": (lambda value: 0 <= value <= HIGHEST_TEMPERATURE, f"a number from 0 to {HIGHEST_TEMPERATURE:g}"),
+    "top_p": (lambda value: 0 < value <= 1, "a number above 0, at most 1"),
+    "min_p": (lambda value: 0 <= value <= 1, "a number from 0 to 1"),
+    "repetition_penalty": (lambda value: value > 0, "a number above 0"),
+}
+"""Values that vLLM takes, and the words for them, of the numbers by which a model's files say how to sample its answers."""
+
 
 def read_config(folder: str | Path) -> dict[str, object]:
     """Return the folder's config.json."""
@@ -44,17 +53,17 @@ def declared_ends(folder: str | Path) -> list[int]:
     return list(dict.fromkeys(i for file in files if file.is_file() for i in _ends(_mapping(file), file)))
 
 
-def declared_temperature(folder: str | Path) -> float | None:
-    """Return the temperature at which the folder's files tell engines to sample; None where they name none. Raises ValueError for
-    what is no temperature."""
+def declared_sampling(folder: str | Path) -> dict[str, float]:
+    """Return how the folder's files tell engines to sample answers: those that they name of `temperature`, `top_p`, `top_k`,
+    `min_p` and `repetition_penalty`. Raises ValueError for a number outside its range."""
     file = Path(folder) / GENERATION_CONFIG
-    if not file.is_file():
-        return None
-    fields = Fields(_mapping(file), file, CONFIG_FIX)
-    temperature = fields.number("temperature")
-    if temperature is not None and temperature < 0:
-        fields.refuse("temperature", temperature, "a number of 0 or more")
-    return temperature
+    fields = Fields(_mapping(file) if file.is_file() else {}, file, CONFIG_FIX)
+    values = {name: fields.number(name) for name in ANSWER_RANGES} | {"top_k": fields.whole("top_k")}
+    declared = {name: value for name, value in values.items() if value is not None}
+    for name, (is_in_range, words) in ANSWER_RANGES.items():
+        if name in declared and not is_in_range(declared[name]):
+            fields.refuse(name, declared[name], words)
+    return declared
 
 
 def write_ends(folder: Path, ends: Sequence[int]) -> None:

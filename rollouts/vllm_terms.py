@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -33,12 +33,16 @@ def sampling_parameters(request: Request, stop_tokens: Sequence[int]) -> Samplin
     )
 
 
-def streaming_parameters(request: Request, stop_tokens: Sequence[int]) -> SamplingParams:
-    """Return the parameters of a sample whose tokens are reported as they are written."""
+def streaming_parameters(
+    request: Request, stop_tokens: Sequence[int], narrowing: Mapping[str, float]
+) -> SamplingParams:
+    """Return the parameters of a sample whose tokens are reported as they are written. `narrowing` holds `top_p`, `top_k`, `min_p`
+    and `repetition_penalty` where they are not vLLM's defaults."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
     return SamplingParams(
+        **cast("dict[str, Any]", dict(narrowing)),
         temperature=request.temperature,
         seed=request.seed,
         max_tokens=request.max_tokens,

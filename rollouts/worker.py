@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from rl.audio import SAMPLE_RATE, waveform
@@ -99,6 +99,8 @@ class EngineWorker:
         self.adapter: LoRARequest | None = None  # the LoRA adapter of this version, where the trainer sends one
         self.in_flight = InFlight(self.engine)
         self.finished: list[Completion] = []  # not yet returned
+        # What narrows the distribution of streamed samples: that of others is trained on, and stays whole.
+        self.stream_sampling: Mapping[str, float] = {}
         self.ended_period = 0  # the newest period of its dispatcher that is over
         self.keeps_cache = keeps_cache
         self.memory = Memory(sleeps)
@@ -240,7 +242,7 @@ class EngineWorker:
         tokens come without logprobs and version. Raises ValueError for a prompt that is too long, and for a clip that
         cannot be decoded."""
         self._apply(self.memory.begin_generation())
-        parameters = streaming_parameters(request, self.stop_tokens)
+        parameters = streaming_parameters(request, self.stop_tokens, self.stream_sampling)
         self.engine.add_request(name, self._prompt(request), parameters, lora_request=self.adapter)
 
     def step_streams(self) -> list[Piece]:

@@ -22,7 +22,7 @@ from mutants import JSON_KEYS, JSON_VALUES, YAML_KEYS, YAML_VALUES, Mutant
 from safetensors.torch import save
 from samples import scored_sample
 
-from models.folder import INDEX, check_whole, declared_ends, declared_temperature, read_chat_template
+from models.folder import INDEX, check_whole, declared_ends, declared_sampling, read_chat_template
 from models.settings import AudioConfig, BuildConfig, ModelConfig
 from models.shape import read_shape
 from models.supported import find_unsupported_key
@@ -183,7 +183,7 @@ def look_at_model(folder: Path) -> Command:
         read_shape(model)
         find_unsupported_key(model.shape())
         declared_ends(folder)
-        declared_temperature(folder)
+        declared_sampling(folder)
         read_chat_template(folder)
 
     return look

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Model = Annotated[str, typer.Argument(metavar="RUN|MODEL", help="A run's directory, a model's folder, or a name.")]
 Temperature = Annotated[
-    float | None, typer.Option(min=0.0, help="0 is greedy (default: as generation_config.json says, or 0.7).")
+    float | None, typer.Option(min=0.0, max=2.0, help="0 is greedy (default: as generation_config.json says, or 0.7).")
 ]
 MaxTokens = Annotated[int, typer.Option(min=1, help="Tokens of the longest answer.")]
 Think = Annotated[
@@ -129,12 +129,14 @@ def _command(line: str, engine: ChatEngine, turns: Turns, settings: Settings) ->
 
 
 def _read_temperature(text: str) -> float:
+    from rl.config import HIGHEST_TEMPERATURE
+
     try:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value <= 100:
-        raise ValueError(f"/temperature: '{text}' is no number from 0 to 100")
+    if not 0 <= value <= HIGHEST_TEMPERATURE:
+        raise ValueError(f"/temperature: '{text}' is no number from 0 to {HIGHEST_TEMPERATURE:g}")
     return value
 
 

@@ -20,7 +20,7 @@ Temperature = Annotated[
     float | None,
     typer.Option(
         min=0.0,
-        max=100.0,
+        max=2.0,
         help="Of questions that name none; 0 is greedy (default: as generation_config.json says, or 0.7).",
     ),
 ]

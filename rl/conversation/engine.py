@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.folder import check_whole, declared_ends, declared_temperature, on_disk
+from models.folder import check_whole, declared_ends, declared_sampling, on_disk
 from models.settings import ModelConfig
 from models.shape import read_shape
 from rl.config import ConfigError
@@ -50,8 +50,8 @@ class LocalEngine:
         shape = read_shape(ModelConfig(path=str(folder)))
         positions = (shape and shape.positions) or UNKNOWN_CONVERSATION
         self.most_tokens = min(positions, LONGEST_CONVERSATION)
-        declared = declared_temperature(folder)
-        self.temperature = TEMPERATURE if declared is None else declared
+        declared = declared_sampling(folder)
+        self.temperature = declared.pop("temperature", TEMPERATURE)
         self.listens = bool(shape and shape.token_rate)
         here, dtype = Machine.detect(), values["dtype"]
         cpus = min(here.cpus, len(os.sched_getaffinity(0)))  # threads that share a core wait for each other, spinning
@@ -66,6 +66,7 @@ class LocalEngine:
         self.chat = Chat(load_tokenizer(folder), think, clip_counter(folder), declared_ends(folder))
         with _without_stderr():
             self.worker = EngineWorker(str(folder), dtype, self.most_tokens, config)
+        self.worker.stream_sampling = declared
 
 
 class ChatEngine(LocalEngine):

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, cast
 
 from rewards.combine import PartConfig, RewardConfig
-from rl.config import ConfigError
+from rl.config import HIGHEST_TEMPERATURE, ConfigError
 from rl.data.mixture import Data, quoted
 from rl.workers.optimizer import OptimizerConfig
 from rollouts.environments.config import EnvironmentConfig
@@ -105,6 +105,12 @@ class StageConfig:
         return []
 
 
+def check_temperature(temperature: float | None, place: str) -> None:
+    """Raise ConfigError for a temperature that is too high for engines. Whether 0, which is greedy, is one each stage knows."""
+    if temperature is not None and not temperature <= HIGHEST_TEMPERATURE:
+        raise ConfigError(f"{place}.temperature: must be at most {HIGHEST_TEMPERATURE:g}; got {temperature:g}")
+
+
 @dataclass
 class SamplingConfig(StageConfig):
     """Settings of a stage that samples answers."""
@@ -121,6 +127,7 @@ class SamplingConfig(StageConfig):
     def validate(self, place: str) -> None:
         if self.samples < 1:
             raise ConfigError(f"{place}.samples: must be at least 1; got {self.samples}")
+        check_temperature(self.temperature, place)
 
     @property
     def roles(self) -> set[str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from rl.audio import check_decodable
+from rl.config import HIGHEST_TEMPERATURE
 from rl.messages import AUDIO_PATCH, Clip, Message
 from rollouts.harness.settings import AskError, check_setting, shorten
 
@@ -154,8 +155,8 @@ def _others(value: object, key: str) -> list[object]:
 def _read_temperature(value: object) -> float | None:
     if value is None:
         return None
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 100:
-        raise AskError("setting", f"temperature: {shorten(value)} is no number from 0 on")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= HIGHEST_TEMPERATURE:
+        raise AskError("setting", f"temperature: {shorten(value)} is no number from 0 to {HIGHEST_TEMPERATURE:g}")
     return float(value)
 
 

@@ -23,10 +23,16 @@ def chat(model: object, lines: str, *flags: str, folder: Path | None = None) -> 
     return subprocess.run(command, input=lines, env=environment, capture_output=True, text=True, timeout=300)
 
 
-def test_lines_are_answered_and_the_chat_ends_with_its_input(tied: Path, tmp_path: Path) -> None:
+# The most probable token alone is what is greedy, at any temperature.
+@pytest.mark.parametrize(
+    ("generation", "same"), [('{"temperature": 0.01}', "0.01"), ('{"temperature": 2.0, "top_k": 1}', "0")]
+)
+def test_lines_are_answered_and_the_chat_ends_with_its_input(
+    tied: Path, tmp_path: Path, generation: str, same: str
+) -> None:
     model = Path(shutil.copytree(tied, tmp_path / "model"))
-    (model / GENERATION_CONFIG).write_text('{"temperature": 0.01}')
-    lines = "hello\n/sound x.wav\n/reset\n/temperature 0.01\nhello\n/nonsense\n"
+    (model / GENERATION_CONFIG).write_text(generation)
+    lines = f"hello\n/sound x.wav\n/reset\n/temperature {same}\nhello\n/nonsense\n"
     done = chat(model, lines, "--max-tokens", "8", "--no-think")
     assert done.returncode == 0, done.stderr
     complaints = done.stderr.splitlines()
@@ -36,7 +42,7 @@ def test_lines_are_answered_and_the_chat_ends_with_its_input(tied: Path, tmp_pat
     assert complaints[-1].startswith("error: no command /nonsense")
     assert "nanobind" not in done.stderr
     half = len(done.stdout) // 2
-    assert done.stdout[:half] == done.stdout[half:]  # anew and at the model's own temperature, the same answer
+    assert done.stdout[:half] == done.stdout[half:]  # anew and sampled as the model's own file says, the same answer
 
 
 def test_what_is_no_model_is_one_line(tmp_path: Path) -> None:

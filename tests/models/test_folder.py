@@ -16,7 +16,7 @@ from models.folder import (
     check_whole,
     count_parameters,
     declared_ends,
-    declared_temperature,
+    declared_sampling,
     read_config,
     write_chat_template,
     write_ends,
@@ -163,19 +163,40 @@ def test_a_template_is_written_where_it_stands(
 
 
 @pytest.mark.parametrize(
-    ("generation", "temperature"),
-    [(None, None), ({"top_p": 0.8}, None), ({"temperature": 0.6}, 0.6), ({"temperature": 0}, 0)],
+    ("generation", "declared"),
+    [
+        (None, {}),
+        ({"do_sample": True, "top_p": None}, {}),
+        ({"temperature": 0}, {"temperature": 0}),
+        # What Qwen2.5-Instruct has.
+        (
+            {"temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.05, "eos_token_id": [1]},
+            {"temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.05},
+        ),
+    ],
 )
-def test_the_temperature_of_answers_is_the_models_own(
-    tmp_path: Path, generation: dict[str, object] | None, temperature: float | None
+def test_answers_are_sampled_as_the_models_files_say(
+    tmp_path: Path, generation: dict[str, object] | None, declared: dict[str, float]
 ) -> None:
     if generation is not None:
         (tmp_path / GENERATION_CONFIG).write_text(json.dumps(generation))
-    assert declared_temperature(tmp_path) == temperature
+    assert declared_sampling(tmp_path) == declared
 
 
-@pytest.mark.parametrize("value", ["hot", -1, True])
-def test_what_is_no_temperature_is_one_line(tmp_path: Path, value: object) -> None:
-    (tmp_path / GENERATION_CONFIG).write_text(json.dumps({"temperature": value}))
-    with pytest.raises(ValueError, match=rf"^{tmp_path}/{GENERATION_CONFIG}: temperature.* a (finite )?number"):
-        declared_temperature(tmp_path)
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("temperature", "hot", "a finite number"),
+        ("temperature", -1, "a number from 0 to 2"),
+        ("temperature", 2.1, "a number from 0 to 2"),
+        ("temperature", True, "a finite number"),
+        ("top_p", 0, "a number above 0, at most 1"),
+        ("top_k", 2.5, "a whole number from 0"),
+        ("min_p", 1.5, "a number from 0 to 1"),
+        ("repetition_penalty", 0, "a number above 0"),
+    ],
+)
+def test_what_cannot_be_sampled_by_is_one_line(tmp_path: Path, name: str, value: object, words: str) -> None:
+    (tmp_path / GENERATION_CONFIG).write_text(json.dumps({name: value}))
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/{GENERATION_CONFIG}: {name} is .+, not {words}; "):
+        declared_sampling(tmp_path)

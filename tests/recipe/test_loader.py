@@ -264,6 +264,8 @@ def test_bundled_recipes_are_found_by_name_and_files_by_path() -> None:
         ("extends: base\nsft: {optimizer: {betas: [1, 0.9]}}", r"optimizer\.betas: each must lie in \[0, 1\); got"),
         ("extends: base\nsft: {optimizer: {learning_rate: -1}}", r"learning_rate: must not be negative; got -1"),
         ("extends: base\nafter: {temperature: -1}", r"temperature: must not be negative; got -1"),
+        ("extends: base\nafter: {temperature: 2.5}", r"evaluate\.temperature: must be at most 2; got 2\.5"),
+        ("extends: base\nrlvr: {temperature: 2.5}", r"rlvr\.temperature: must be at most 2; got 2\.5"),
         ("extends: base\nseed: -1", "seed: must not be negative; got -1"),
         ("extends: base\nseed: 99999999999999999999", "seed: must be at most 4294967295; got 99999999999999999999"),
         (

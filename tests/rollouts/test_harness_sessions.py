@@ -241,6 +241,7 @@ def test_sound_stands_where_its_part_stands_and_later_turns_may_bring_more(table
         ({"messages": [user("x")], "n": True}, 400, "setting", "n: true"),
         ({"messages": [user("x")], "top_p": 0.9}, 400, "setting", "top_p"),
         ({"messages": [user("x")], "temperature": 0.2}, 400, "temperature", "the stage, 1"),
+        ({"messages": [user("x")], "temperature": 2.1}, 400, "setting", "no number from 0 to 2"),
         ({"messages": [user("x")], "max_tokens": 0}, 400, "setting", "max_tokens"),
         ({"messages": [user("x")], "seed": "7"}, 400, "setting", "seed"),
         ({"messages": [user("x")], "stop": [""]}, 400, "setting", "stop"),

@@ -21,7 +21,7 @@ from rl.config import ConfigError
 from rl.data.mixture import Order, quoted
 from rl.data.rows import placeholders
 from rl.stages import evaluate
-from rl.stages.settings import Read, SamplingConfig, StageConfig
+from rl.stages.settings import Read, SamplingConfig, StageConfig, check_temperature
 from rl.units import many
 from rl.workers.optimizer import OptimizerConfig
 from rollouts.environments.config import EnvironmentConfig
@@ -115,6 +115,7 @@ class Config(StageConfig):
                 raise ConfigError(f"{place}.{name}: must be at least 1; got {getattr(self, name)}")
         if self.temperature <= 0:
             raise ConfigError(f"{place}.temperature: must be above 0 to explore; got {self.temperature}")
+        check_temperature(self.temperature, place)
         # Mini-batches of unequal size would be steps of unequal weight.
         rollouts = self.prompts_per_step * self.samples_per_prompt
         if rollouts % self.minibatches:
