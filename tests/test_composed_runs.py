@@ -9,6 +9,7 @@ from typing import Any
 
 import ears
 import numpy as np
+import pytest
 import soundfile
 import torch
 from safetensors.torch import load_file
@@ -25,7 +26,7 @@ STAGES: list[dict[str, Any]] = [
     {"sft": {"sequences_per_step": 8, **SHARED}},
     {"reward_model": {"pairs_per_step": 4, "held_out": 0.3, **SHARED}},
     {"dpo": {"pairs_per_step": 4, **SHARED}},
-    {"rlvr": {"steps": 2, "prompts_per_step": 4, "samples_per_prompt": 4, **SHARED}},
+    {"rlvr": {"steps": 2, "prompts_per_step": 4, "samples_per_prompt": 4, "objective": {"kl_coef": 0.1}, **SHARED}},
 ]
 
 
@@ -83,3 +84,7 @@ def test_every_stage_trains_its_part(ray_session: None, tmp_path: Path) -> None:
     assert len(steps) == 2
     for gap in ("logprob_gap/mean", "probe_gap/mean"):
         assert max(row[gap] for row in steps) <= 2e-2
+    # The reference is the policy without its adapter, which begins at zero and moves in the first update.
+    assert steps[0]["kl/ref"] == pytest.approx(0, abs=1e-6)
+    assert abs(steps[1]["kl/ref"]) > 1e-3
+    assert "data:audio/ogg" in (out / "report.html").read_text()  # what was heard can be played
