@@ -13,6 +13,9 @@ from rewards.pool.work import Work
 
 START = Deadline(cpu_s=120.0, wall_s=600.0)
 """Time limits of a worker's start, in which it imports the verifiers; a user's module may import torch."""
+LARGEST_SENDING = 64 << 10
+"""Bytes of several samples that are sent to a worker at once. The channel's buffer must hold them: a worker reads the second when
+it has judged the first, and if that hangs, the pool's thread may not hang with it."""
 Results = Mapping[int, Any]  # Any: verdicts where verifiers judge; the pool's work says what it answers
 """Verdicts of a sample by the call (index into the pool's calls) that gave them; a call that was not reached is missing."""
 
@@ -51,16 +54,19 @@ class JobQueue(deque[Job]):
         self._for_fresh = deque[Job]()  # jobs for workers that have judged nothing yet
 
     def take(self, count: int, busy: Sequence[Job], is_fresh: bool) -> list[Job]:
-        """Remove and return what an idle worker should judge next: up to `count` jobs, a suspect alone once no worker is
-        busy, or nothing. `busy` are the jobs that workers judge now; a worker `is_fresh` that has judged none."""
+        """Remove and return what an idle worker should judge next: up to `count` jobs that one sending holds, a suspect alone
+        once no worker is busy, or nothing. `busy` are the jobs that workers judge now; a worker `is_fresh` that has judged none."""
         if any(job.is_suspect for job in busy):
             return []  # a suspect runs alone: if the forkserver dies again, no other sample can have killed it
         if is_fresh and self._for_fresh:
             return [self._for_fresh.popleft()]
         if self and self[0].is_suspect:
             return [] if busy else [self.popleft()]
-        jobs: list[Job] = []
+        jobs, size = list[Job](), 0
         while len(jobs) < count and self and not self[0].is_suspect:
+            size += len(self[0].message)
+            if jobs and size > LARGEST_SENDING:  # a single one may be larger: an idle worker reads it at once
+                break
             jobs.append(self.popleft())
         return jobs
 

@@ -54,7 +54,8 @@ class KernelWatch:
         """Return (what it holds, what it may hold, name) of each resource; nothing of a program that has just ended."""
         limits, counts = self.limits, list[tuple[int, int, str]]()
         with suppress(OSError):
-            status = Path(f"/proc/{self._pid}/status").read_text()
+            # The status begins with the name that the program has chosen, which may be no text.
+            status = Path(f"/proc/{self._pid}/status").read_text(errors="replace")
             if threads := _THREADS.search(status):
                 counts.append((int(threads[1]), limits.threads, "threads"))
             if tables := _PAGE_TABLES.search(status):

@@ -38,6 +38,8 @@ class ExportedReward:
         values = resolve(OmegaConf.create(dict(config)), "reward")  # it may name variables of the environment
         self.config, self.folder = build(RewardConfig, values, "reward"), folder.absolute()
         self._lock = threading.Lock()
+        # A process that is forked while another thread holds the lock would wait for a thread that it does not have.
+        os.register_at_fork(after_in_child=self._renew_lock)
         self._service: RewardService | None = None
         self._pid = 0
 
@@ -82,11 +84,19 @@ class ExportedReward:
                 self._service.close()
             self._service = None
 
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()
+
     def _started(self) -> RewardService:
         with self._lock:
             if self._service is None or self._pid != os.getpid():  # a fork has no threads of its parent's
-                self._service, self._pid = RewardService(self.config, self.folder), os.getpid()
-                self._service.check_verifiers()
+                service = RewardService(self.config, self.folder)
+                try:
+                    service.check_verifiers()
+                except BaseException:
+                    service.close()
+                    raise
+                self._service, self._pid = service, os.getpid()
             return self._service
 
     def _prompt(self, extra_info: Mapping[str, object]) -> Prompt:

@@ -154,13 +154,13 @@ class PacedEngine:
             # Those that are dropped below make room at once.
             free = self.bounds.streams - len(self._running) + sum(a in self._running for a in dropped)
             begun = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
+            self._running.update(begun)  # all at once: if the engine fails at one of them, the others are told too
         # Outside the lock: the engine may take long to begin or end a sample, and who asks or drops would wait for it.
         for answering in dropped:
             if answering in self._running:
                 self.metrics.count("cancelled")
                 self._end(answering, answering.stream.names())
         for answering in begun:
-            self._running.add(answering)
             self._follow(answering, answering.stream.begin(time.monotonic()))
         return True
 

@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
 from typing import Protocol
 
 from rl.config import ConfigError
@@ -108,14 +109,27 @@ class EndpointVoice:
         request = urllib.request.Request(self.url, json.dumps(body).encode(), headers)
         if gone.is_set():
             raise VoiceError("nobody listens")
+        deadline = time.monotonic() + MOST_S
         try:
             with urllib.request.build_opener(_NoRedirect).open(request, timeout=MOST_S) as response:
-                data: bytes = response.read(MOST_BYTES + 1)
-        except (OSError, ValueError) as error:
+                data = self._read(response, deadline, gone)
+        except (OSError, ValueError, HTTPException) as error:
             raise VoiceError(f"{self.url}: {error}"[:200]) from error
-        if len(data) > MOST_BYTES:
-            raise VoiceError(f"{self.url}: more than {MOST_BYTES >> 20} MB of sound for a phrase")
         return whole_wav(data, self.url)
+
+    def _read(self, response: HTTPResponse, deadline: float, gone: threading.Event) -> bytes:
+        """Read the whole answer, piece by piece: the connection's timeout is one for each of them. Raises ValueError for
+        one that is too late or too long."""
+        data = bytearray()
+        while piece := response.read1(1 << 16):
+            data += piece
+            if gone.is_set():
+                raise ValueError("nobody listens")
+            if time.monotonic() > deadline:
+                raise ValueError(f"not all of the sound within {MOST_S:g} s")
+            if len(data) > MOST_BYTES:
+                raise ValueError(f"more than {MOST_BYTES >> 20} MB of sound for a phrase")
+        return bytes(data)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -106,5 +106,5 @@ def _start_of(pid: int) -> str | None:
     """Return when a process began, in ticks since the machine did, which tells it from a later one with its id; None for
     one that has ended."""
     with suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
     return None

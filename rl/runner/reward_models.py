@@ -36,6 +36,10 @@ class RewardModels:
         self.lock = Lock()
         """Held while one model is loaded and used: each part of a reward runs in a thread of its own."""
 
+    def forget(self) -> None:
+        """Load the model anew when it is next used. A call to the lost cluster may never return: it keeps its lock."""
+        self.current, self.lock = None, Lock()
+
     def scorer(self, name: str) -> Callable[[Sequence[Rollout]], list[float]]:
         """Return a function from rollouts to the rewards of the model `name`, less their mean over the answers it was
         trained on: σ of one is the probability of being preferred to an average answer."""

@@ -39,7 +39,7 @@ class RewardServices:
 
     def forget_cluster(self) -> None:
         """Load the reward models again when they are next used: the cluster that held them is lost."""
-        self.reward_models.current = None
+        self.reward_models.forget()
 
     def create(self, reward: RewardConfig) -> RewardService:
         """Return a service that judges by `reward`; it starts when entered as a context."""

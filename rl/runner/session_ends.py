@@ -108,6 +108,9 @@ class Endings:
             except Exception as failure:  # a future would swallow it; the thread that deals raises it
                 self.failure = failure
                 answer.set_exception(failure)
+            except BaseException as interrupt:  # `close` writes the session, and must not wait for this answer first
+                answer.set_exception(interrupt)
+                raise
 
         if id not in self._answers:
             self._answers[id] = values, answer

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ from rl.workers.storage import Storage
 from rl.workers.trainer_config import TrainerConfig
 from rl.workers.turns import Gpu, Turns
 from rl.workers.weight_stream import WeightStream
-from rollouts.remote import Actor
+from rollouts.remote import Actor, fetch
 from rollouts.weights import WeightBucket, Weights
 
 if TYPE_CHECKING:
@@ -275,7 +276,8 @@ class PolicyGroup(TrainerGroup):
         # at which engines score a prompt.
         scoring = self._forward("logprobs", probe_batch(self.probe), 1.0)
         if self.shares_gpus or self.stream:  # engines that load take the memory; and the ranks send when they are free
-            ray.wait(list(scoring.refs), num_returns=len(scoring.refs))
+            with suppress(Exception):  # raised where the score is read
+                fetch(scoring.refs)
         return replace(weights, probe=self.probe, score=lambda: scoring.get().numpy())
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rewards.deadline import list_children, list_descendants
+from rl.terminal import say
 
 CHECKS = 6
 """Checks within the time that a process may be stopped."""
@@ -101,9 +102,18 @@ class Watchdog:
             self.thread.join(timeout=2.0)  # a question to a Ray that stands still is not waited for
 
     def _run(self) -> None:
+        told = ""
         while not self.ended.wait(self.pause_s):
-            stuck = self.processes.find_stuck(self.find_lives(), time.monotonic())
-            stuck = stuck or self.nodes.find_stuck(self.find_nodes(), time.monotonic())
+            try:
+                stuck = self.processes.find_stuck(self.find_lives(), time.monotonic())
+                stuck = stuck or self.nodes.find_stuck(self.find_nodes(), time.monotonic())
+            except (
+                Exception
+            ) as error:  # isolation boundary: without its watch a run that stands still would wait for ever
+                problem = f"warning: the run's processes could not be looked at: {type(error).__name__}: {error}"
+                if problem != told and not self.ended.is_set():
+                    say(told := problem)
+                continue
             if stuck and not self.ended.is_set():
                 return self.report(f"{stuck}; end it if it is still there")
 
@@ -111,8 +121,8 @@ class Watchdog:
 def read_life(pid: int, counts_runs: bool) -> Life | None:
     """Return what the kernel says of a process; None if it has ended. `counts_runs`: it has timers, and must run."""
     try:
-        # The command's name, in parentheses, may hold spaces and parentheses itself: split after the last.
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        # The command's name, in parentheses, may hold spaces and parentheses itself, and no text: split after the last.
+        state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
     except (OSError, IndexError):
         return None
     if state == "Z":

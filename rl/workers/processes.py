@@ -45,8 +45,10 @@ class Processes:
         last answer."""
         if not ray.is_initialized():
             return {}
+        # Copies, here and below: the run's own thread adds actors meanwhile.
         for seat, ref in list(self.pending.items()):
-            if ray.wait([ref], timeout=0)[0]:
+            # Another question under the same seat is one to its replacement.
+            if ray.wait([ref], timeout=0)[0] and self.pending.get(seat) is ref:
                 del self.pending[seat]
                 try:
                     self.places[seat] = ray.get(ref)
@@ -54,7 +56,7 @@ class Processes:
                     continue
         here = _node()
         lives = lives_of_ray(os.getpid(), self._names(here))
-        for node in {node for node, _ in self.places.values()} - {here}:
+        for node in {node for node, _ in list(self.places.values())} - {here}:
             lives |= self._ask(node)
         # A Ray that was running already is nobody's child: its actors here are looked at one by one.
         for pid, name in self._names(here).items():
@@ -68,7 +70,8 @@ class Processes:
 
     def _names(self, node: str) -> dict[int, str]:
         """Return {process id: the actor's name} on a node."""
-        return {pid: describe_seat(seat, self.ranks) for seat, (at, pid) in self.places.items() if at == node}
+        places = list(self.places.items())
+        return {pid: describe_seat(seat, self.ranks) for seat, (at, pid) in places if at == node}
 
     def _ask(self, node: str) -> dict[str, Life]:
         """Return what another node last said of its processes, and ask it again."""

@@ -7,9 +7,10 @@ and their activations would add up. Where roles have GPUs of their own they work
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import ray
+from rollouts.remote import fetch
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -31,8 +32,10 @@ class Turns:
             other, begun = self.begun.get(gpu, (role, ()))
             if other is not role:  # its own calls queue up in its ranks
                 refs |= dict.fromkeys(begun)
-        if refs:
-            ray.wait([*refs], num_returns=len(refs))
+        with suppress(
+            Exception
+        ):  # the first failure ends the wait, since the other ranks may wait for the one that has failed
+            fetch([*refs])
 
     def note(self, role: object, gpus: Collection[Gpu], refs: Sequence[ObjectRef[Any]]) -> None:
         """Note what the role has begun on these GPUs."""

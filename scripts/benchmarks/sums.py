@@ -67,7 +67,8 @@ def main(folder: Path) -> None:
     """Print one line for each seed, stage and kind."""
     print("| seed | kind | answers | " + " | ".join(STAGES.values()) + " |\n|---|---|---|" + "---|" * len(STAGES))
     differences = 0
-    for seed, run in enumerate(list_seeds(folder)):
+    for run in list_seeds(folder):
+        seed = run.name.removeprefix("seed-")
         header = load(run / "recipe.yaml").header
         trained = {read_problem(prompt.question) for prompt in load_prompts(header.data["sums"], "train")}
         counts: dict[str, dict[str, list[int]]] = {}

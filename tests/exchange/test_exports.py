@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -118,6 +119,32 @@ def test_verl_files(verl_folder: Path) -> None:
     script = (verl_folder / "run.sh").read_text()
     assert "\"data.train_files='$HERE/train.parquet'\"" in script
     subprocess.run(["bash", "-n", str(verl_folder / "run.sh")], check=True)
+
+
+MISJUDGES = """
+from rewards.verifiers import Case
+from rl.types import Verdict
+GOLD = [Case("yes", "yes"), Case("no", "yes", equal=False)]
+def verify(prompt, rollout):
+    return Verdict(1.0)
+"""
+
+
+def test_a_process_that_was_forked_while_a_reward_starts_has_a_lock_of_its_own(tmp_path: Path) -> None:
+    reward = ExportedReward({"parts": [{"verifier": "text"}]}, tmp_path)
+    with reward._lock:  # as another thread may hold it
+        pid = os.fork()
+        if pid == 0:
+            os._exit(not reward._lock.acquire(timeout=30))
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_a_reward_that_misjudges_its_own_examples_never_judges(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MISJUDGES)
+    reward = ExportedReward({"parts": [{"verifier": "mine.py:verify"}]}, tmp_path)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"mine\.py:verify"):
+            reward.judge([], [])
 
 
 def test_the_exported_reward_is_ours(verl_folder: Path, exported: ModuleType) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import queue
 import sys
 import threading
+import time
 import wave
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -16,8 +19,10 @@ import pytest
 
 from rl.config import ConfigError
 from rl.realtime import voice as voices
+from rl.realtime.delivery import Speaker
 from rl.realtime.growing_text import GrowingText
 from rl.realtime.phrases import Phrases
+from rl.realtime.stream import Silence
 from rl.realtime.voice import CommandVoice, EndpointVoice, VoiceError, choose_voice, clean, whole_wav
 
 HERE = threading.Event()
@@ -146,9 +151,19 @@ class SpeechHandler(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", "/speech")
         else:
-            self.send_response(200 if self.path == "/speech" else 500)
+            self.send_response(500 if self.path == "/broken" else 200)
+        if self.path == "/cut":
+            self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        self.wfile.write(wav())
+        if self.path == "/cut":
+            self.wfile.write(b"ff\r\nRIFF")
+        elif self.path == "/drip":
+            with suppress(OSError):  # until the client has had enough
+                while True:
+                    self.wfile.write(b"R")
+                    time.sleep(0.05)
+        else:
+            self.wfile.write(wav())
 
     def log_message(self, format: str, *args: object) -> None:
         """Print nothing."""
@@ -168,6 +183,20 @@ def test_an_address_speaks(speech: str, monkeypatch: pytest.MonkeyPatch) -> None
     assert EndpointVoice(f"{speech}/speech").speak("hello", HERE) == wav()
     token, body = SpeechHandler.asked[-1]
     assert (token, body["input"], body["response_format"]) == ("Bearer mine", "hello\n", "wav")
-    for path in ("/moved", "/broken"):
+    monkeypatch.setattr(voices, "MOST_S", 0.5)
+    for path in ("/moved", "/broken", "/cut", "/drip"):
         with pytest.raises(VoiceError, match=path):
             EndpointVoice(speech + path).speak("hello", HERE)
+
+
+class BrokenVoice:
+    name = "broken"
+
+    def speak(self, text: str, gone: threading.Event) -> bytes:
+        raise RuntimeError(f"no {text} today")
+
+
+def test_whatever_a_voice_raises_is_told_to_its_client() -> None:
+    told = queue.SimpleQueue[object]()
+    Speaker(BrokenVoice(), told.put).say("hello")
+    assert told.get(timeout=60) == Silence("RuntimeError: no hello today")

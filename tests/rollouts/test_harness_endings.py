@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,30 @@ def test_a_full_disk_ends_the_server_and_what_is_unwritten_is_tried_once_more(tm
     with pytest.raises(DiskFull):
         endings.close()
     assert len(rollout_files(tmp_path)) == 1
+
+
+class InterruptedFiles(SessionFiles):
+    """Files whose first writing is interrupted by Ctrl-C."""
+
+    is_interrupted = False
+
+    def write(self, rollout: Rollout) -> Path:
+        if not self.is_interrupted:
+            self.is_interrupted = True
+            raise KeyboardInterrupt
+        return super().write(rollout)
+
+
+def test_what_an_interrupt_left_unwritten_is_written_at_once(tmp_path: Path) -> None:
+    sessions, _ = table(tmp_path, "a")
+    endings = Endings(sessions, InterruptedFiles(tmp_path))
+    endings.end("a", "nobody finished it")
+    with pytest.raises(KeyboardInterrupt):
+        sessions.advance()
+    began = time.monotonic()
+    endings.close()
+    assert len(rollout_files(tmp_path)) == 1
+    assert time.monotonic() - began < session_ends.END_S / 2  # without waiting for the answer to who asked
 
 
 def test_a_session_that_nobody_uses_is_written_as_an_error(tmp_path: Path) -> None:

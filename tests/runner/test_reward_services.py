@@ -90,3 +90,10 @@ def test_a_model_that_is_yet_to_be_made_is_left_to_its_stage(api: Api) -> None:
         for served in (False, True):
             services.check_all(shared, tiny.stages, served)
     assert len(api.seen) == 5, "its other parts are checked"
+
+
+def test_a_call_to_a_lost_cluster_keeps_nobody_from_the_next_one(api: Api) -> None:
+    services = reward_services(recipe([{"rlvr": asks({"endpoint": api.address, "model": "m"}, prompts_per_step=4)}]))
+    with services.reward_models.lock:  # of a call that never returns
+        services.forget_cluster()
+        assert services.reward_models.lock.acquire(blocking=False)

@@ -148,3 +148,23 @@ def test_the_watchdog_reports_once_and_can_be_switched_off() -> None:
     before = threading.active_count()
     Watchdog(0.0, lambda: pytest.fail("asked"), report).close()
     assert threading.active_count() <= before
+
+
+def test_a_look_that_fails_does_not_end_the_watch(capsys: pytest.CaptureFixture[str]) -> None:
+    looks, reports, heard = list[float](), list[str](), threading.Event()
+
+    def find_lives() -> dict[str, Life]:
+        looks.append(time.monotonic())
+        if len(looks) in (2, 3):
+            raise RuntimeError("no look")
+        return {"engine 0": Life(True, None)}
+
+    def report(stuck: str) -> None:
+        reports.append(stuck)
+        heard.set()
+
+    Watchdog(0.3, find_lives, report)
+    assert heard.wait(30)
+    assert reports[0].startswith("engine 0 has not run for ")
+    warning = "warning: the run's processes could not be looked at: RuntimeError: no look"
+    assert "".join(capsys.readouterr()).count(warning) == 1

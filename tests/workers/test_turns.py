@@ -38,6 +38,17 @@ class Rank:
             mine.unlink()
 
 
+@ray.remote(num_cpus=0)
+def fail() -> None:
+    raise RuntimeError("this rank is gone")
+
+
+@ray.remote(num_cpus=0)
+def wait_for(file: Path) -> None:
+    while not file.exists():
+        time.sleep(0.01)
+
+
 def group(turns: Turns, gpus: set[tuple[int, str]]) -> Any:
     made = TrainerGroup([ray.remote(Rank).options(num_cpus=0).remote()], TrainerConfig())  # type: ignore[list-item]
     made.turns, made.gpus = turns, frozenset(gpus)
@@ -54,3 +65,13 @@ def test_roles_on_the_same_gpus_work_in_turns(ray_session: None, tmp_path: Path)
     elsewhere = group(turns, {(2, "0"), (2, "1")})
     first, second = policy._call_all("work", one, two, 60.0), elsewhere._call_all("work", two, one, 60.0)
     assert (first.get(), second.get()) == ([True], [True])
+
+
+def test_nobody_waits_for_ranks_that_wait_for_one_that_has_failed(ray_session: None, tmp_path: Path) -> None:
+    turns, gpu = Turns(), (0, "0")
+    failed, waiting = fail.remote(), wait_for.remote(tmp_path / "go")
+    turns.note("policy", [gpu], [waiting, failed])
+    turns.wait("critic", [gpu])
+    assert ray.wait([waiting, failed], num_returns=2, timeout=0) == ([failed], [waiting])
+    (tmp_path / "go").touch()
+    ray.get(waiting)

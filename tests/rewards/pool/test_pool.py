@@ -260,6 +260,24 @@ def test_a_hang_delays_only_what_was_sent_with_it(rollout, folder: Path, tmp_pat
     assert all(s.verdict.score == 0.5 for s in samples)
 
 
+def test_a_hang_amid_large_samples_keeps_nobody_else_waiting(rollout, folder: Path, tmp_path: Path):
+    """Twenty of them are more than a channel's buffer holds: the pool's thread must not wait for room in it."""
+    results: list[Results] = []
+    pool = Pool([Call("hostile.py:verify", {})], folder, workers=2, deadline_s=PATIENCE_S, memory_mb=128)
+    try:
+        with pool.condition:
+            for i in range(40):
+                deed = f"await {tmp_path / 'go'}" if i == 0 else "good"
+                pool.submit(rollout(deed, 30_000 * "x"), (0,), results.append)
+            pool.condition.wait_for(lambda: len(results) == 38, PATIENCE_S)
+            assert 38 <= len(results) < 40  # all but the first and what may have been sent with it
+            (tmp_path / "go").touch()
+            assert pool.condition.wait_for(lambda: len(results) == 40, PATIENCE_S)
+    finally:
+        pool.close()
+    assert [result[0].score for result in results] == 40 * [0.5]
+
+
 def test_hangs_lose_and_reorder_nothing(rollout, folder: Path):
     config = RewardConfig([PartConfig("hostile.py:verify")], workers=2, deadline_s=DEADLINE_S)
     with RewardService(config, folder) as service:

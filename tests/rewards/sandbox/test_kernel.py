@@ -22,6 +22,17 @@ def test_the_kernel_holds_nothing_without_bound(name: str):
         assert int(outcome.output) <= BOUNDED_BY_DESCRIPTORS, outcome
 
 
+def test_a_program_may_call_itself_by_bytes_that_are_no_text():
+    """The kernel shows the name among what is counted and timed."""
+    program = r"""
+import ctypes, time
+ctypes.CDLL(None).prctl(15, b"\xff\xfe) \xff")
+time.sleep(3)  # long enough to be looked at
+print("done")
+"""
+    assert execute(program, b"", LIMITS).output == b"done\n"
+
+
 def test_no_pipe_or_socket_grows():
     program = """
 import fcntl, os, socket
