@@ -36,7 +36,7 @@ def test_a_connection_that_got_no_thread_keeps_no_place(monkeypatch: pytest.Monk
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", fail)
         for _ in range(3):
-            with pytest.raises(OSError):
+            with pytest.raises(OSError, match=r"(?i)connection"):
                 ask(server)
     assert [ask(server) for _ in range(3)] == [200, 200, 200]
     server.shutdown()
