@@ -12,14 +12,17 @@ ROOT = Path(__file__).parents[1]
 
 # Gemma 3: layers with a window and a rotary base of their own, no head beside the embedding. Granite: scaled embeddings,
 # attention, residuals and logits. Qwen3-MoE: experts, which trainer and engine store and name differently.
-@pytest.mark.parametrize("name", ["Gemma 3", "Granite", "Qwen3-MoE"])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("Gemma 3", "float32"), ("Granite", "float32"), ("Qwen3-MoE", "float32"), ("Granite", "bfloat16")],
+)
 def test_engine_and_trainer_agree_also_after_an_update(
-    ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, dtype: str
 ) -> None:
     monkeypatch.syspath_prepend(ROOT / "scripts" / "benchmarks")
     architectures = importlib.import_module("architectures")
-    gap = architectures.measure_gap(name, "float32", tmp_path)
-    assert gap <= architectures.TOLERANCES["float32"]
+    gap = architectures.measure_gap(name, dtype, tmp_path)
+    assert gap <= architectures.TOLERANCES[dtype]
 
 
 def test_frozen_experts_stay_in_place(ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,8 +80,8 @@ def measure_engine(model: Path, dtype: str, threads: int) -> dict[str, float]:
 
 
 def measure_update(model: Path, dtype: Dtype, threads: int, shared: bool) -> dict[str, float]:
-    """Return tokens a second of a forward and backward pass over 8 prompts × 8 samples, and how many of the tokens go
-    through the trunk."""
+    """Return tokens a second of a forward and backward pass over 8 prompts × 8 samples, and of a forward pass alone, and how
+    many of the tokens go through the trunk."""
     torch.set_num_threads(threads)
     policy = LogprobModel(model, dtype)
     groups_N = torch.arange(PROMPTS).repeat_interleave(SAMPLES)
@@ -91,13 +91,19 @@ def measure_update(model: Path, dtype: Dtype, threads: int, shared: bool) -> dic
     action_mask_T = (torch.arange(length) >= PROMPT_TOKENS).repeat(len(groups_N))
     lengths_N = torch.full((len(groups_N),), length)
 
+    def forward() -> torch.Tensor:
+        logprobs_A, _ = policy(tokens_T, lengths_N, action_mask_T, 1.0, groups_N=groups_N if shared else None)
+        return logprobs_A
+
     def step() -> None:
         policy.zero_grad()
-        logprobs_A, _ = policy(tokens_T, lengths_N, action_mask_T, 1.0, groups_N=groups_N if shared else None)
-        logprobs_A.sum().backward()
+        forward().sum().backward()
 
+    with torch.no_grad():
+        forward_s = seconds_of(forward, 3)
     through = PROMPTS * PROMPT_TOKENS + len(groups_N) * ANSWER_TOKENS if shared else len(tokens_T)
-    return {"tokens": len(tokens_T) / seconds_of(step, 3), "through": through / len(tokens_T)}
+    count = len(tokens_T)
+    return {"tokens": count / seconds_of(step, 3), "forward": count / forward_s, "through": through / count}
 
 
 def main() -> None:
@@ -133,6 +139,7 @@ def render_table(results: dict[str, Any], parameters: int) -> Table:
     for name, key in (("update, each sample with its prompt", "update"), ("update, prompts shared", "update_shared")):
         rates = [result[key] for result in results.values()]
         add(name, [(rate["tokens"], 6 * parameters * rate["through"]) for rate in rates])
+        add("… its forward pass alone", [(rate["forward"], 2 * parameters * rate["through"]) for rate in rates])
     add("sampling: prefill of 64 samples of 8 prompts",
         [(result["engine"]["prefill"], 2 * parameters / SAMPLES) for result in results.values()])  # fmt: skip
     add("sampling: a step of 64 samples",

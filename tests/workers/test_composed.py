@@ -7,6 +7,7 @@ from pathlib import Path
 import ears
 import pytest
 import torch
+from safetensors.torch import load_file
 from test_audio_features import PROMPTS
 from worlds import Seat
 
@@ -78,3 +79,24 @@ def test_every_stage_and_rank_takes_the_same_step(worlds, composed: Path, tmp_pa
     before, after = (dict(LogprobModel(f, "float32").named_parameters()) for f in (composed, tmp_path / "exported"))
     assert {name for name in before if not torch.equal(before[name], after[name])} == gradients.keys()
     assert all(name.startswith("lm.adapter.") for name in gradients) == adapter_only
+
+
+def test_the_ear_trains_too_where_it_is_asked_to(worlds, composed: Path, tmp_path: Path) -> None:
+    """The step is that of plain autograd through encoder, adapter and decoder."""
+    chat = Chat(load_tokenizer(composed), False, count_audio_tokens=clip_counter(composed))
+    batch = collate_demonstrations(PROMPTS, chat, 200)
+    plain = LogprobModel(composed, "float32", train_encoder=True)
+    sounds = plain.encode([waveform(clip) for prompt in PROMPTS for clip in prompt.clips])
+    logprobs_A, _ = plain(batch.tokens_T, batch.lengths_N, batch.action_mask_T, 1.0, sounds)
+    (-logprobs_A.mean()).backward()
+    gradients = {name: p.grad for name, p in plain.named_parameters() if p.grad is not None}
+    norm = float(torch.stack([gradient.square().sum() for gradient in gradients.values()]).sum().sqrt())
+    policy = PolicyGroup([Seat(worlds(1).actors[0], "policy")], TrainerConfig(ranks=1, tokens_per_microbatch=64))
+    policy.load(composed, ModelConfig(path=str(composed), train_encoder=True), OptimizerConfig(learning_rate=1e-3))
+    report = policy.update(batch, [range(len(batch))], [1e-3], Objective(policy_loss="nll"), 200).get()
+    assert report["loss"] == pytest.approx(float(-logprobs_A.mean().detach()), abs=1e-5)
+    assert report["grad_norm"] == pytest.approx(norm, rel=1e-4)
+    policy.export(tmp_path / "exported")
+    before, after = (load_file(folder / "model.safetensors") for folder in (composed, tmp_path / "exported"))
+    parts = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert parts == {"encoder", "adapter", "decoder"}
