@@ -120,9 +120,8 @@ class Loop:
             wire_verdict = error_to_wire(f"{type(error).__name__}: {error}")
         try:
             deliver(Verdict(*wire_verdict[:5], tuple(RewardSpan(*span) for span in wire_verdict[5])))
-        except (
-            Exception
-        ) as error:  # a fault of ours, which asyncio would keep to itself: callers must not wait for ever
+        # A fault of ours, which asyncio would keep to itself: callers must not wait for ever.
+        except Exception as error:
             self._fail(ValueError(f"the reward's parts that ask a model failed: {type(error).__name__}: {error}"))
             raise
 
@@ -139,9 +138,13 @@ class Batches(Generic[Item, Answer]):
         self._model, self._size, self._deadline_s = model, size, deadline_s
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         # from the event loop to the model's thread, with the future that takes the answers back
-        self._inbox: SimpleQueue[tuple[Sequence[Item], asyncio.Future[Sequence[Answer]]]] = SimpleQueue()
+        self._inbox: SimpleQueue[tuple[Sequence[Item], asyncio.Future[Sequence[Answer]]] | None] = SimpleQueue()
         self._sender: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
+
+    def close(self) -> None:
+        """End the model's thread, once the call has ended that it may be in. Nothing is asked afterwards."""
+        self._inbox.put(None)
 
     async def ask(self, item: Item) -> Answer:
         """Return the model's answer to one item. Raises what the model raises, ValueError or TimeoutError."""
@@ -190,8 +193,8 @@ class Batches(Generic[Item, Answer]):
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         # A daemon thread, and no executor (whose threads are joined at exit): a model that hangs must not keep the
         # command from ending.
-        while True:
-            items, future = self._inbox.get()
+        while (question := self._inbox.get()) is not None:
+            items, future = question
             if future.cancelled():  # its deadline passed while an earlier call hung
                 continue
             result: Sequence[Answer] | Exception

@@ -92,7 +92,8 @@ class ServedJudge:
         return Reply(await self._batches.ask((messages, schema)))
 
     async def close(self) -> None:
-        """Do nothing: the run closes its own model."""
+        """End the thread that asks the model; the run closes its own model."""
+        self._batches.close()
 
     def hide_key(self, text: str) -> str:
         """Return a message as it is: there is no key."""

@@ -80,7 +80,8 @@ class RewardModel:
         return {"calls": float(self._calls)}
 
     async def close(self) -> None:
-        """Do nothing: the run closes its own head."""
+        """End the thread that asks the model; the run closes its own head."""
+        self._batches.close()
 
 
 GOLD = [

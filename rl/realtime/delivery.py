@@ -48,9 +48,7 @@ class Speaker:
             except VoiceError as error:
                 self.tell(Silence(str(error)))
                 return
-            except (
-                Exception
-            ) as error:  # isolation boundary: a voice is anybody's, and its client must not wait for ever
+            except Exception as error:  # isolation boundary: its client must not wait for ever
                 self.tell(Silence(f"{type(error).__name__}: {error}"))
                 return
         self.tell(Silence())

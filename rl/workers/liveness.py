@@ -107,9 +107,7 @@ class Watchdog:
             try:
                 stuck = self.processes.find_stuck(self.find_lives(), time.monotonic())
                 stuck = stuck or self.nodes.find_stuck(self.find_nodes(), time.monotonic())
-            except (
-                Exception
-            ) as error:  # isolation boundary: without its watch a run that stands still would wait for ever
+            except Exception as error:  # isolation boundary: without its watch a run may wait for ever
                 problem = f"warning: the run's processes could not be looked at: {type(error).__name__}: {error}"
                 if problem != told and not self.ended.is_set():
                     say(told := problem)

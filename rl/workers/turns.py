@@ -32,9 +32,8 @@ class Turns:
             other, begun = self.begun.get(gpu, (role, ()))
             if other is not role:  # its own calls queue up in its ranks
                 refs |= dict.fromkeys(begun)
-        with suppress(
-            Exception
-        ):  # the first failure ends the wait, since the other ranks may wait for the one that has failed
+        # The first failure ends the wait: the other ranks may wait for the one that has failed.
+        with suppress(Exception):
             fetch([*refs])
 
     def note(self, role: object, gpus: Collection[Gpu], refs: Sequence[ObjectRef[Any]]) -> None:

@@ -49,6 +49,16 @@ def test_one_that_spoils_a_batch_costs_only_itself():
     assert answers[3] == 25
 
 
+def test_nobody_is_left_who_waits_for_questions():
+    batches = Batches[int, int](lambda items: list(items), 8, 5.0)
+    before = set(threading.enumerate())
+    assert ask_all(batches, [1, 2]) == [1, 2]
+    (thread,) = set(threading.enumerate()) - before
+    batches.close()
+    thread.join(60.0)
+    assert not thread.is_alive()
+
+
 def test_the_wrong_number_of_answers_is_an_error():
     (answer,) = ask_all(Batches(lambda items: [], 8, 5.0), [1])
     assert str(answer) == "the served model gave 0 answers to 1 questions"
