@@ -1,0 +1,42 @@
+"""Word problems of SVAMP (Patel et al., arXiv 2103.07191), each with the expression that solves it, for a calculator.
+
+    user: Jesse has 18 square feet of carpet. If her room is 4 feet long and 20 feet wide. How much more carpet does she need …
+    assistant: <think><calc>4*20-18</calc>…</think>62
+
+Each row of the file has a `question`, its answer (`answer_final`) and the `equation` that leads there, `( ( 4.0 * 20.0 ) - 18.0 )`.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+
+from rl.data.rows import locate
+from rl.types import Demonstration, Message, Prompt
+from rollouts.environments.tools.calculator import calculator
+
+
+def problems(split: str | None, path: str) -> Iterator[Prompt]:
+    """Yield the problems of a split (train, validation or test, as the file's rows say). One whose equation does not lead to its
+    answer is left out: the file has such a row."""
+    with locate(path, "problems.path").open(encoding="utf-8") as rows:
+        for row in map(json.loads, rows):
+            expression = shorten(row["equation"])
+            if split not in (None, row["split"]) or calculator(expression) != row["answer_final"]:
+                continue
+            yield Prompt(
+                id=f"svamp/{row['id']}",
+                messages=(Message("user", f"{row['question']} Answer with the number only."),),
+                answer=row["answer_final"],
+                source="svamp",
+                demonstration=Demonstration(f"<calc>{expression}</calc>", row["answer_final"]),
+            )
+
+
+def shorten(equation: str) -> str:
+    """Return an equation without what it does not need: `( ( 4.0 * 20.0 ) - 18.0 )` becomes `4*20-18`. Raises SyntaxError for
+    what is none."""
+    expression = ast.unparse(ast.parse(equation.strip(), mode="eval"))
+    return re.sub(r"(?<=\d)\.0\b", "", expression).replace(" ", "")
