@@ -58,7 +58,7 @@ def declared_sampling(folder: str | Path) -> dict[str, float]:
     `min_p` and `repetition_penalty`. Raises ValueError for a number outside its range."""
     file = Path(folder) / GENERATION_CONFIG
     fields = Fields(_mapping(file) if file.is_file() else {}, file, CONFIG_FIX)
-    values = {name: fields.number(name) for name in ANSWER_RANGES} | {"top_k": fields.whole("top_k")}
+    values = {name: fields.number(name) for name in ANSWER_RANGES} | {"top_k": fields.whole("top_k", least=-1)}
     declared = {name: value for name, value in values.items() if value is not None}
     for name, (is_in_range, words) in ANSWER_RANGES.items():
         if name in declared and not is_in_range(declared[name]):

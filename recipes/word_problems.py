@@ -3,7 +3,8 @@
     user: Jesse has 18 square feet of carpet. If her room is 4 feet long and 20 feet wide. How much more carpet does she need …
     assistant: <think><calc>4*20-18</calc>…</think>62
 
-Each row of the file has a `question`, its answer (`answer_final`) and the `equation` that leads there, `( ( 4.0 * 20.0 ) - 18.0 )`.
+Each row of the file (jsonl) has an `id`, a `question`, its answer (`answer_final`), the `equation` that leads there, `( ( 4.0 * 20.0 ) -
+18.0 )`, and its `split`. SVAMP's own release (github.com/arkilpatel/SVAMP, MIT) calls them ID, Body and Question, Answer and Equation.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from rollouts.environments.tools.calculator import calculator
 
 def problems(split: str | None, path: str) -> Iterator[Prompt]:
     """Yield the problems of a split (train, validation or test, as the file's rows say). One whose equation does not lead to its
-    answer is left out: the file has such a row."""
+    answer is left out: the file has one such row."""
     with locate(path, "problems.path").open(encoding="utf-8") as rows:
         for row in map(json.loads, rows):
             expression = shorten(row["equation"])
@@ -37,6 +38,6 @@ def problems(split: str | None, path: str) -> Iterator[Prompt]:
 
 def shorten(equation: str) -> str:
     """Return an equation without what it does not need: `( ( 4.0 * 20.0 ) - 18.0 )` becomes `4*20-18`. Raises SyntaxError for
-    what is none."""
+    what is no expression."""
     expression = ast.unparse(ast.parse(equation.strip(), mode="eval"))
     return re.sub(r"(?<=\d)\.0\b", "", expression).replace(" ", "")

@@ -117,7 +117,7 @@ class Watch:
             for pid in (root, *list_descendants(root)):
                 with suppress(OSError, IndexError):  # the process has just ended
                     # The command's name, in parentheses, may hold spaces and parentheses itself: split after the last. It
-                    # is whatever bytes the process has chosen, no text perhaps.
+                    # is whatever bytes the process has chosen, perhaps not text.
                     values = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
                     ticks += sum(map(int, values[11:15]))  # utime, stime, cutime, cstime of proc(5)
                     threads_s = self._measure_starvation(pid)

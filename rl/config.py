@@ -24,7 +24,7 @@ from rl.yaml_scalars import find_ambiguous
 
 C = TypeVar("C")
 HIGHEST_TEMPERATURE = 2.0
-"""Highest temperature at which engines sample: vLLM refuses others."""
+"""Highest temperature at which engines sample: vLLM refuses higher ones."""
 Values = dict[str, Any]
 """A mapping of a recipe as YAML gives it, before it is read into dataclasses."""
 

@@ -39,6 +39,18 @@ def engine_actor(kind: type[object]) -> Any:
     return cast("Any", ray.remote)(concurrency_groups={CONTROL: 1})(kind)
 
 
+def await_all(refs: Sequence[ObjectRef[Any]]) -> None:
+    """Wait for all answers. Raises the first failure at once, as Ray reports it: the other calls may wait for the one that
+    has failed."""
+    import ray
+
+    wait: Any = cast(Any, ray).wait
+    pending = [*refs]
+    while pending:
+        done, pending = wait(pending)
+        ray.get(done)
+
+
 @overload
 def fetch(refs: ObjectRef[Answer]) -> Answer: ...
 @overload
@@ -50,12 +62,9 @@ def fetch(refs: object) -> object:
     from ray.exceptions import RayTaskError
 
     get: Any = ray.get  # Ray's own overloads do not take a union
-    wait: Any = cast(Any, ray).wait
     try:
-        pending: list[Any] = [*refs] if isinstance(refs, Sequence) else []
-        while pending:  # raises the first failure at once: the other calls may wait for the one that has failed
-            done, pending = wait(pending)
-            get(done)
+        if isinstance(refs, Sequence):
+            await_all(cast("Sequence[ObjectRef[Any]]", refs))
         return get(refs)
     except RayTaskError as error:
         if isinstance(error.cause, ValueError | OSError):

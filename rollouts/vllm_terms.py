@@ -33,16 +33,14 @@ def sampling_parameters(request: Request, stop_tokens: Sequence[int]) -> Samplin
     )
 
 
-def streaming_parameters(
-    request: Request, stop_tokens: Sequence[int], narrowing: Mapping[str, float]
-) -> SamplingParams:
-    """Return the parameters of a sample whose tokens are reported as they are written. `narrowing` holds `top_p`, `top_k`, `min_p`
+def streaming_parameters(request: Request, stop_tokens: Sequence[int], sampling: Mapping[str, float]) -> SamplingParams:
+    """Return the parameters of a sample whose tokens are reported as they are written. `sampling` holds `top_p`, `top_k`, `min_p`
     and `repetition_penalty` where they are not vLLM's defaults."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
     return SamplingParams(
-        **cast("dict[str, Any]", dict(narrowing)),
+        **cast("dict[str, Any]", dict(sampling)),
         temperature=request.temperature,
         seed=request.seed,
         max_tokens=request.max_tokens,

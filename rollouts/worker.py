@@ -99,7 +99,7 @@ class EngineWorker:
         self.adapter: LoRARequest | None = None  # the LoRA adapter of this version, where the trainer sends one
         self.in_flight = InFlight(self.engine)
         self.finished: list[Completion] = []  # not yet returned
-        # What narrows the distribution of streamed samples: that of others is trained on, and stays whole.
+        # How streamed samples are drawn, beside their temperature; others are trained on, from the whole distribution.
         self.stream_sampling: Mapping[str, float] = {}
         self.ended_period = 0  # the newest period of its dispatcher that is over
         self.keeps_cache = keeps_cache

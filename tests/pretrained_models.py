@@ -30,13 +30,14 @@ def pretrained_model(name: str) -> Path:
     """Return the folder of a pretrained model, or skip the calling test where it is not here and cannot be downloaded. What goes
     wrong with a file that was downloaded fails the test."""
     problem = "" if find_pretrained(name) else _write(name)
-    if is_of_the_download(problem):
+    if names_a_failed_download(problem):
         pytest.skip(f"{NO_MODEL}: {problem}")
     folder = find_pretrained(name)
     assert folder is not None, problem
     return folder
 
 
-def is_of_the_download(problem: str) -> bool:
-    """Return True for a reason that `models.pretrained.download` gives for a file that did not come: all name pip or an index."""
-    return re.search(r"\b(pip|index)\b", problem) is not None
+def names_a_failed_download(problem: str) -> bool:
+    """Return True for what `models.pretrained.download.explain` says of a file that did not come."""
+    reasons = ("no package index", "pip could not download it", "the connection broke", r"\S+ has no pip")
+    return re.search(f": ({'|'.join(reasons)})", problem) is not None

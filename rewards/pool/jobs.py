@@ -13,7 +13,7 @@ from rewards.pool.work import Work
 
 START = Deadline(cpu_s=120.0, wall_s=600.0)
 """Time limits of a worker's start, in which it imports the verifiers; a user's module may import torch."""
-LARGEST_SENDING = 64 << 10
+MOST_BYTES_AT_ONCE = 64 << 10
 """Bytes of several samples that are sent to a worker at once. The channel's buffer must hold them: a worker reads the second when
 it has judged the first, and if that hangs, the pool's thread may not hang with it."""
 Results = Mapping[int, Any]  # Any: verdicts where verifiers judge; the pool's work says what it answers
@@ -65,7 +65,7 @@ class JobQueue(deque[Job]):
         jobs, size = list[Job](), 0
         while len(jobs) < count and self and not self[0].is_suspect:
             size += len(self[0].message)
-            if jobs and size > LARGEST_SENDING:  # a single one may be larger: an idle worker reads it at once
+            if jobs and size > MOST_BYTES_AT_ONCE:  # a single one may be larger: an idle worker reads it at once
                 break
             jobs.append(self.popleft())
         return jobs

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
+from weakref import WeakMethod
 
 from omegaconf import OmegaConf
 
@@ -39,7 +40,8 @@ class ExportedReward:
         self.config, self.folder = build(RewardConfig, values, "reward"), folder.absolute()
         self._lock = threading.Lock()
         # A process that is forked while another thread holds the lock would wait for a thread that it does not have.
-        os.register_at_fork(after_in_child=self._renew_lock)
+        renewal = WeakMethod(self._renew_lock)  # weak, since nothing can be unregistered
+        os.register_at_fork(after_in_child=lambda: (renew := renewal()) and renew())
         self._service: RewardService | None = None
         self._pid = 0
 

@@ -129,6 +129,8 @@ class EndpointVoice:
                 raise ValueError(f"not all of the sound within {MOST_S:g} s")
             if len(data) > MOST_BYTES:
                 raise ValueError(f"more than {MOST_BYTES >> 20} MB of sound for a phrase")
+        if response.length:  # bytes that were announced and have not come
+            raise ValueError("the sound breaks off")
         return bytes(data)
 
 

@@ -51,7 +51,10 @@ class RewardModels:
         from rl.types import Scored, Verdict
 
         batch = last_token_batch(collate([Scored(rollout, Verdict()) for rollout in rollouts]))
-        with self.lock:
+        lock = self.lock
+        with lock:
+            if lock is not self.lock:  # the cluster was lost while this call waited for its turn
+                return self._score(name, rollouts)
             cluster = self.cluster()
             self._load(cluster, self.folder(name))
             # Where no policy is loaded, nobody has told the audio worker whose encoder to run.

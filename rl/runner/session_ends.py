@@ -93,6 +93,8 @@ class Endings:
             raise self.failure
 
     def _end(self, id: str, values: Mapping[str, object] | None, verdict: Verdict | None, error: str | None) -> Answer:
+        from rollouts.harness.settings import AskError
+
         answer: Answer = Future()
 
         def write(ending: Future[Rollout | None]) -> None:
@@ -108,8 +110,8 @@ class Endings:
             except Exception as failure:  # a future would swallow it; the thread that deals raises it
                 self.failure = failure
                 answer.set_exception(failure)
-            except BaseException as interrupt:  # `close` writes the session, and must not wait for this answer first
-                answer.set_exception(interrupt)
+            except BaseException:  # Ctrl-C: `close` writes the session, and must not wait for this answer first
+                answer.set_exception(AskError("closed", OVER, 503))
                 raise
 
         if id not in self._answers:

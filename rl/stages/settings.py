@@ -106,7 +106,7 @@ class StageConfig:
 
 
 def check_temperature(temperature: float | None, place: str) -> None:
-    """Raise ConfigError for a temperature that is too high for engines. Whether 0, which is greedy, is one each stage knows."""
+    """Raise ConfigError for a temperature that is too high for engines. Whether 0 (greedy) is allowed is up to each stage."""
     if temperature is not None and not temperature <= HIGHEST_TEMPERATURE:
         raise ConfigError(f"{place}.temperature: must be at most {HIGHEST_TEMPERATURE:g}; got {temperature:g}")
 

@@ -31,7 +31,7 @@ from rl.workers.storage import Storage
 from rl.workers.trainer_config import TrainerConfig
 from rl.workers.turns import Gpu, Turns
 from rl.workers.weight_stream import WeightStream
-from rollouts.remote import Actor, fetch
+from rollouts.remote import Actor, await_all
 from rollouts.weights import WeightBucket, Weights
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ class PolicyGroup(TrainerGroup):
         scoring = self._forward("logprobs", probe_batch(self.probe), 1.0)
         if self.shares_gpus or self.stream:  # engines that load take the memory; and the ranks send when they are free
             with suppress(Exception):  # raised where the score is read
-                fetch(scoring.refs)
+                await_all(scoring.refs)
         return replace(weights, probe=self.probe, score=lambda: scoring.get().numpy())
 
 

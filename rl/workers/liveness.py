@@ -90,6 +90,7 @@ class Watchdog:
         silence = "it is frozen, or cut off from the network"
         self.nodes, self.find_nodes = Watchlist(max(limit_s, NODE_PATIENCE_S), "answered", silence), find_nodes
         self.pause_s = min(limit_s / CHECKS, LONGEST_PAUSE_S)
+        self.last_warning = ""
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
         if limit_s:
@@ -102,24 +103,26 @@ class Watchdog:
             self.thread.join(timeout=2.0)  # a question to a Ray that stands still is not waited for
 
     def _run(self) -> None:
-        told = ""
         while not self.ended.wait(self.pause_s):
-            try:
-                stuck = self.processes.find_stuck(self.find_lives(), time.monotonic())
-                stuck = stuck or self.nodes.find_stuck(self.find_nodes(), time.monotonic())
-            except Exception as error:  # isolation boundary: without its watch a run may wait for ever
-                problem = f"warning: the run's processes could not be looked at: {type(error).__name__}: {error}"
-                if problem != told and not self.ended.is_set():
-                    say(told := problem)
-                continue
+            stuck = self._look(self.processes, self.find_lives) or self._look(self.nodes, self.find_nodes)
             if stuck and not self.ended.is_set():
                 return self.report(f"{stuck}; end it if it is still there")
+
+    def _look(self, watchlist: Watchlist, find: Callable[[], Mapping[str, Life]]) -> str | None:
+        try:
+            return watchlist.find_stuck(find(), time.monotonic())
+        except Exception as error:  # isolation boundary: without its watch a run may wait for ever
+            warning = f"warning: the run's processes could not be looked at: {type(error).__name__}: {error}"
+            if warning != self.last_warning and not self.ended.is_set():
+                say(warning)
+            self.last_warning = warning
+            return None
 
 
 def read_life(pid: int, counts_runs: bool) -> Life | None:
     """Return what the kernel says of a process; None if it has ended. `counts_runs`: it has timers, and must run."""
     try:
-        # The command's name, in parentheses, may hold spaces and parentheses itself, and no text: split after the last.
+        # The command's name, in parentheses, may hold spaces and parentheses itself, and need not be text: split after the last.
         state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
     except (OSError, IndexError):
         return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -26,6 +28,8 @@ class Processes:
 
     def __init__(self, ranks: int) -> None:
         self.ranks = ranks
+        self.lock = Lock()
+        """Held while `pending` and `places` change: the run's own thread adds actors while the watchdog's looks."""
         self.pending: dict[Seat, ObjectRef[Place]] = {}
         self.places: dict[Seat, Place] = {}
         self.lives_by_node: dict[str, dict[str, Life]] = {}
@@ -37,23 +41,26 @@ class Processes:
 
     def add(self, seat: Seat, actor: Actor) -> None:
         """Ask a new actor where it is."""
-        self.places.pop(seat, None)
-        self.pending[seat] = actor.__ray_call__.remote(_place)
+        with self.lock:
+            self.places.pop(seat, None)
+            self.pending[seat] = actor.__ray_call__.remote(_place)
 
     def find_lives(self) -> Mapping[str, Life]:
         """Return the run's processes, by name, as the kernels of their machines see them; those of another node are from its
         last answer."""
         if not ray.is_initialized():
             return {}
-        # Copies, here and below: the run's own thread adds actors meanwhile.
         for seat, ref in list(self.pending.items()):
-            # Another question under the same seat is one to its replacement.
-            if ray.wait([ref], timeout=0)[0] and self.pending.get(seat) is ref:
-                del self.pending[seat]
-                try:
-                    self.places[seat] = ray.get(ref)
-                except RayError:  # it has died before it was asked; whoever calls it hears of that
-                    continue
+            if ray.wait([ref], timeout=0)[0]:
+                place: Place | None = None
+                with suppress(RayError):  # it has died before it was asked; whoever calls it hears of that
+                    place = ray.get(ref)
+                with self.lock:
+                    if self.pending.get(seat) is not ref:  # it was replaced, and the question to the new one stays
+                        continue
+                    del self.pending[seat]
+                    if place is not None:
+                        self.places[seat] = place
         here = _node()
         lives = lives_of_ray(os.getpid(), self._names(here))
         for node in {node for node, _ in list(self.places.values())} - {here}:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from rollouts.remote import fetch
+from rollouts.remote import await_all
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -34,7 +34,7 @@ class Turns:
                 refs |= dict.fromkeys(begun)
         # The first failure ends the wait: the other ranks may wait for the one that has failed.
         with suppress(Exception):
-            fetch([*refs])
+            await_all([*refs])
 
     def note(self, role: object, gpus: Collection[Gpu], refs: Sequence[ObjectRef[Any]]) -> None:
         """Note what the role has begun on these GPUs."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, cast
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 BUCKET_BYTES = 256 << 20
 """Size of a bucket of weights. Trainer and engine hold two of them at a time."""
-END_S = timedelta(seconds=10)
+END_TIMEOUT = timedelta(seconds=10)
 """Time in which the store of a stream is reached to end it; torch would try for five minutes to reach one that is gone."""
 
 
@@ -81,13 +80,15 @@ class WeightStream:
         return [replace(self.stream, engine=i) for i in range(len(engines))], sending
 
     def end(self) -> None:
-        """End the last stream. Where the rank is gone that holds its store, everybody sees that end without it."""
+        """End the last stream. If the rank that holds its store is gone, everybody notices without being told."""
         import torch.distributed as dist
 
         from rollouts.links import Line
 
         assert self.stream is not None, "a stream was started"
         self.failed += 1
-        with suppress(RuntimeError):  # torch's DistError is one; the failure that led here says more
-            store = dist.TCPStore(self.stream.host, self.stream.port, is_master=False, timeout=END_S)  # pyright: ignore[reportPrivateImportUsage] # torch does not export the name
-            Line(store, self.stream.name).end()
+        try:
+            store = dist.TCPStore(self.stream.host, self.stream.port, is_master=False, timeout=END_TIMEOUT)  # pyright: ignore[reportPrivateImportUsage] # torch does not export the name
+        except RuntimeError:  # torch's DistError is one; the failure that led here says more
+            return
+        Line(store, self.stream.name).end()

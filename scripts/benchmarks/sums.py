@@ -3,7 +3,7 @@
 What a run's reward says does not count here, only how often it differs. A sum is `mirrored` where its numbers stand the other
 way round among the problems of the training split: `17+45` is another text than `45+17`, and splits part texts.
 
-    python scripts/benchmarks/sums.py runs/smollm2_sums
+    python scripts/benchmarks/sums.py runs/sums     # which holds seed-0, seed-1, …, as `rl run --seeds` writes them
 """
 
 from __future__ import annotations
@@ -64,10 +64,13 @@ def count_right(
 
 
 def main(folder: Path) -> None:
-    """Print one line for each seed, stage and kind."""
+    """Print one line for each seed and kind."""
+    runs = [run for run in list_seeds(folder) if (run / "summary.json").is_file()]
+    if not runs:
+        sys.exit(f"{folder}: holds no finished run seed-0, seed-1, …")
     print("| seed | kind | answers | " + " | ".join(STAGES.values()) + " |\n|---|---|---|" + "---|" * len(STAGES))
     differences = 0
-    for run in list_seeds(folder):
+    for run in runs:
         seed = run.name.removeprefix("seed-")
         header = load(run / "recipe.yaml").header
         trained = {read_problem(prompt.question) for prompt in load_prompts(header.data["sums"], "train")}
@@ -77,7 +80,9 @@ def main(folder: Path) -> None:
                 counts[stage], different = count_right(parquet.read_table(file).to_pylist(), trained)
                 differences += different
         for kind in KINDS:
-            shares = [f"{100 * right / max(all, 1):.1f}" for right, all in (counts[stage][kind] for stage in STAGES)]
+            shares = [
+                f"{100 * right / max(total, 1):.1f}" for right, total in (counts[stage][kind] for stage in STAGES)
+            ]
             print(f"| {seed} | {kind} | {counts['after'][kind][1]} | {' | '.join(shares)} |")
     print(f"\nThe reward says otherwise of {differences} answers.")
 

@@ -25,14 +25,14 @@ def chat(model: object, lines: str, *flags: str, folder: Path | None = None) -> 
 
 # The most probable token alone is what is greedy, at any temperature.
 @pytest.mark.parametrize(
-    ("generation", "same"), [('{"temperature": 0.01}', "0.01"), ('{"temperature": 2.0, "top_k": 1}', "0")]
+    ("generation", "temperature"), [('{"temperature": 0.01}', "0.01"), ('{"temperature": 2.0, "top_k": 1}', "0")]
 )
 def test_lines_are_answered_and_the_chat_ends_with_its_input(
-    tied: Path, tmp_path: Path, generation: str, same: str
+    tied: Path, tmp_path: Path, generation: str, temperature: str
 ) -> None:
     model = Path(shutil.copytree(tied, tmp_path / "model"))
     (model / GENERATION_CONFIG).write_text(generation)
-    lines = f"hello\n/sound x.wav\n/reset\n/temperature {same}\nhello\n/nonsense\n"
+    lines = f"hello\n/sound x.wav\n/reset\n/temperature {temperature}\nhello\n/nonsense\n"
     done = chat(model, lines, "--max-tokens", "8", "--no-think")
     assert done.returncode == 0, done.stderr
     complaints = done.stderr.splitlines()

@@ -167,7 +167,7 @@ def test_a_template_is_written_where_it_stands(
     [
         (None, {}),
         ({"do_sample": True, "top_p": None}, {}),
-        ({"temperature": 0}, {"temperature": 0}),
+        ({"temperature": 0, "top_k": -1}, {"temperature": 0, "top_k": -1}),
         # What Qwen2.5-Instruct has.
         (
             {"temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.05, "eos_token_id": [1]},
@@ -191,7 +191,7 @@ def test_answers_are_sampled_as_the_models_files_say(
         ("temperature", 2.1, "a number from 0 to 2"),
         ("temperature", True, "a finite number"),
         ("top_p", 0, "a number above 0, at most 1"),
-        ("top_k", 2.5, "a whole number from 0"),
+        ("top_k", 2.5, "a whole number from -1"),
         ("min_p", 1.5, "a number from 0 to 1"),
         ("repetition_penalty", 0, "a number above 0"),
     ],

@@ -154,6 +154,8 @@ class SpeechHandler(BaseHTTPRequestHandler):
             self.send_response(500 if self.path == "/broken" else 200)
         if self.path == "/cut":
             self.send_header("Transfer-Encoding", "chunked")
+        elif self.path == "/short":
+            self.send_header("Content-Length", "9999")
         self.end_headers()
         if self.path == "/cut":
             self.wfile.write(b"ff\r\nRIFF")
@@ -183,9 +185,11 @@ def test_an_address_speaks(speech: str, monkeypatch: pytest.MonkeyPatch) -> None
     assert EndpointVoice(f"{speech}/speech").speak("hello", HERE) == wav()
     token, body = SpeechHandler.asked[-1]
     assert (token, body["input"], body["response_format"]) == ("Bearer mine", "hello\n", "wav")
-    monkeypatch.setattr(voices, "MOST_S", 0.5)
-    for path in ("/moved", "/broken", "/cut", "/drip"):
-        with pytest.raises(VoiceError, match=path):
+    refusals = {"/moved": "302", "/broken": "500", "/cut": "IncompleteRead", "/short": "breaks off", "/drip": "not all"}
+    for path, reason in refusals.items():
+        if path == "/drip":
+            monkeypatch.setattr(voices, "MOST_S", 0.5)
+        with pytest.raises(VoiceError, match=f"{path}: .*{reason}"):
             EndpointVoice(speech + path).speak("hello", HERE)
 
 

@@ -24,7 +24,7 @@ def ask(server: Server) -> int:
 
 
 def test_a_connection_that_got_no_thread_keeps_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = Server(("127.0.0.1", 0), Greeting, most_connections=2)
+    server = Server(("127.0.0.1", 0), Greeting, most_connections=3)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     start = threading.Thread.start
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from judge_api import Api
 
+from rewards.verifiers import Case
 from rl.recipe import Recipe, load
 from rl.runner import run
 from rl.runner.reward_services import RewardServices
@@ -92,8 +94,27 @@ def test_a_model_that_is_yet_to_be_made_is_left_to_its_stage(api: Api) -> None:
     assert len(api.seen) == 5, "its other parts are checked"
 
 
-def test_a_call_to_a_lost_cluster_keeps_nobody_from_the_next_one(api: Api) -> None:
+def test_a_call_to_a_lost_cluster_keeps_nobody_from_the_next_one(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     services = reward_services(recipe([{"rlvr": asks({"endpoint": api.address, "model": "m"}, prompts_per_step=4)}]))
-    with services.reward_models.lock:  # of a call that never returns
+    models, judged = services.reward_models, list[str]()
+
+    def load(cluster: object, folder: Path) -> None:
+        assert models.lock.locked(), "it waits for its turn with the new cluster"
+        judged.append(folder.name)
+        raise RuntimeError("loaded")
+
+    monkeypatch.setattr(models, "_load", load)
+    monkeypatch.setattr(models, "folder", Path)
+    monkeypatch.setattr(models, "cluster", lambda: None)
+
+    def score() -> None:
+        with pytest.raises(RuntimeError, match="loaded"):
+            models.scorer("taste")([Case("yes", "yes").rollout()])
+
+    with models.lock:  # of a call that never returns
+        waiting = threading.Thread(target=score, daemon=True)
+        waiting.start()
         services.forget_cluster()
-        assert services.reward_models.lock.acquire(blocking=False)
+        score()
+    waiting.join(60)
+    assert judged == ["taste", "taste"]

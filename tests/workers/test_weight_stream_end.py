@@ -17,7 +17,7 @@ def test_a_store_that_is_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch)
         port: int = server.getsockname()[1]
     stream = WeightStream([], Route("gloo"))
     stream.stream = Stream("gloo", "127.0.0.1", port, "a", "b", 1, 1, 1, 1 << 20)
-    assert timedelta(seconds=30) >= weight_stream.END_S  # torch's own is five minutes
-    monkeypatch.setattr(weight_stream, "END_S", timedelta(seconds=1))
+    assert timedelta(seconds=30) >= weight_stream.END_TIMEOUT  # torch's own is five minutes
+    monkeypatch.setattr(weight_stream, "END_TIMEOUT", timedelta(seconds=1))
     stream.end()
     assert stream.failed == 1

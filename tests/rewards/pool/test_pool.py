@@ -142,6 +142,14 @@ def test_a_forkserver_that_is_killed_from_outside_costs_no_sample_anything(
     assert {(s.verdict.score, s.verdict.error) for s in samples} == {(0.5, None)}
 
 
+def is_in(pool: Pool, function: str) -> bool:
+    """Return True while the pool's thread is in this function of its module, or in what that calls."""
+    frame = sys._current_frames().get(pool._thread.ident or 0)
+    while frame is not None and frame.f_code.co_name != function:
+        frame = frame.f_back
+    return frame is not None
+
+
 @pytest.mark.parametrize("dies", ["worker", "forkserver"])
 def test_samples_sent_to_a_dead_worker_are_judged_by_another(rollout, folder: Path, tmp_path: Path, dies: str):
     """The pool's thread is kept between its wake-up by a sample and the sending until the idle worker is dead."""
@@ -156,7 +164,7 @@ def test_samples_sent_to_a_dead_worker_are_judged_by_another(rollout, folder: Pa
         with pool.condition:
             for _ in range(3):
                 pool.submit(rollout("good"), (0,), results.append)
-            time.sleep(0.2)  # the first has woken it; it waits for the lock
+            wait_until(lambda: is_in(pool, "_hand_out"))  # the first has woken it; it waits for the lock
             os.kill(worker if dies == "worker" else list_forkservers()[-1], signal.SIGKILL)
             wait_until(lambda: not alive(worker))
         with pool.condition:
@@ -269,8 +277,8 @@ def test_a_hang_amid_large_samples_keeps_nobody_else_waiting(rollout, folder: Pa
             for i in range(40):
                 deed = f"await {tmp_path / 'go'}" if i == 0 else "good"
                 pool.submit(rollout(deed, 30_000 * "x"), (0,), results.append)
-            pool.condition.wait_for(lambda: len(results) == 38, PATIENCE_S)
-            assert 38 <= len(results) < 40  # all but the first and what may have been sent with it
+            assert pool.condition.wait_for(lambda: len(results) >= 38, PATIENCE_S)
+            assert len(results) < 40  # all but the first and what may have been sent with it
             (tmp_path / "go").touch()
             assert pool.condition.wait_for(lambda: len(results) == 40, PATIENCE_S)
     finally:
