@@ -86,7 +86,8 @@ def test_the_ear_trains_too_where_it_is_asked_to(worlds, composed: Path, tmp_pat
     chat = Chat(load_tokenizer(composed), False, count_audio_tokens=clip_counter(composed))
     batch = collate_demonstrations(PROMPTS, chat, 200)
     plain = LogprobModel(composed, "float32", train_encoder=True)
-    sounds = plain.encode([waveform(clip) for prompt in PROMPTS for clip in prompt.clips])
+    # Waves, not features: these are the same only as long as the encoder is frozen.
+    sounds = [torch.tensor(waveform(clip)) for prompt in PROMPTS for clip in prompt.clips]
     logprobs_A, _ = plain(batch.tokens_T, batch.lengths_N, batch.action_mask_T, 1.0, sounds)
     (-logprobs_A.mean()).backward()
     gradients = {name: p.grad for name, p in plain.named_parameters() if p.grad is not None}
@@ -99,4 +100,4 @@ def test_the_ear_trains_too_where_it_is_asked_to(worlds, composed: Path, tmp_pat
     policy.export(tmp_path / "exported")
     before, after = (load_file(folder / "model.safetensors") for folder in (composed, tmp_path / "exported"))
     parts = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
-    assert parts == {"encoder", "adapter", "decoder"}
+    assert parts == {"encoder", "adapter", "language_model"}
