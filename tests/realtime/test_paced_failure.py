@@ -32,7 +32,7 @@ def test_of_several_answers_begun_together_all_are_told() -> None:
     with engine._condition:  # both are there when the engine's thread looks
         answers: list[Any] = [engine.ask(Question(name, (1, 2, 3), 3, 20, 0.0, 7)) for name in "ab"]
     for answer in answers:
-        told = answer.events.get(timeout=60)
-        assert isinstance(told, Failure)
-        assert "the engine's process is gone" in told.reason
+        event = answer.events.get(timeout=60)
+        assert isinstance(event, Failure)
+        assert "the engine's process is gone" in event.reason
     assert len(failures) == 1

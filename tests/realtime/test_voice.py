@@ -201,6 +201,6 @@ class BrokenVoice:
 
 
 def test_whatever_a_voice_raises_is_told_to_its_client() -> None:
-    told = queue.SimpleQueue[object]()
-    Speaker(BrokenVoice(), told.put).say("hello")
-    assert told.get(timeout=60) == Silence("RuntimeError: no hello today")
+    events = queue.SimpleQueue[object]()
+    Speaker(BrokenVoice(), events.put).say("hello")
+    assert events.get(timeout=60) == Silence("RuntimeError: no hello today")
