@@ -88,8 +88,7 @@ class Dispatcher:
                 self.pool.proof.check(i, self.pool.replace(i))
         self._forget_replaced()
         # Wait for the environment only if no engine has anything to do; else it is asked without waiting.
-        has_engines = len(self._dead) < len(self._members)  # in the thread, which replaces none
-        is_idle = not self._calls and not (has_engines and any(map(self._is_due, self._queue)))
+        is_idle = not self._calls and not self._can_deal
         requests, finished = self.episodes.advance(SLICE_S if is_idle else 0.0)
         if abandoned := self.episodes.take_abandoned():  # a harness has closed its connection before its answer came
             self.drop(abandoned)
@@ -194,8 +193,8 @@ class Dispatcher:
         try:
             while not self._stop.is_set():
                 self.advance()
-                if not self._calls and not self.episodes.waiting:  # all has ended, or waits for the caller
-                    return
+                if not (self._calls or self.episodes.waiting or self._can_deal):
+                    return  # all has ended, or waits for the caller
         except BaseException as error:  # kept for the caller: `pause` raises it when samples are next waited for
             self._failure = error
 
@@ -219,8 +218,10 @@ class Dispatcher:
                 # due now.
                 most = share if self._replays else min(share, self.most_samples)
                 space = max(0, most - len(self._running[i]))
-                # A sample that goes on keeps to the engine whose prefix cache holds its earlier turns.
-                suitable = (r for r in self._queue if self._is_due(r) and r.engine in (None, i))
+                # A sample that goes on keeps to the engine whose prefix cache holds its earlier turns, unless that engine
+                # is dead: then its cache is gone with it, and any other may go on.
+                takers = {None, i, *self._dead}
+                suitable = (r for r in self._queue if self._is_due(r) and r.engine in takers)
                 requests = list(islice(suitable, space))
                 for request in requests:
                     self._queue.remove(request)
@@ -234,6 +235,11 @@ class Dispatcher:
         """Return whether the present weights may begin the sample: any may, except in a replay before the version that
         it names first."""
         return not request.cuts or request.cuts[0][0] <= self.pool.version
+
+    @property
+    def _can_deal(self) -> bool:
+        """True while something is due and an engine lives: the thread replaces none that is dead."""
+        return len(self._dead) < len(self._members) and any(map(self._is_due, self._queue))
 
     @property
     def _replays(self) -> bool:

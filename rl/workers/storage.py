@@ -21,6 +21,9 @@ from rollouts.remote import fetch
 BUCKET = 64 << 20
 """Most bytes of a file that go over the network at once."""
 
+CLEAN_TIMEOUT_S = 60.0
+"""Longest time that the end of a cluster waits for its nodes to remove what was brought to them."""
+
 MARK = ".shared-"
 """Beginning of the names of files by which nodes find out whether they share the run directory."""
 
@@ -147,10 +150,12 @@ class NodeStorage(Storage):
             fetch(courier.remove.remote(str(folder)))
 
     def close(self) -> None:
-        """Remove what was brought to the nodes."""
-        for courier in self.couriers:
+        """Remove what was brought to the nodes. One that does not answer within `CLEAN_TIMEOUT_S` is left as it is."""
+        calls = [courier.clean.remote(str(self.run_dir)) for courier in self.couriers]
+        ended, _ = ray.wait(calls, num_returns=len(calls), timeout=CLEAN_TIMEOUT_S)
+        for call in ended:
             with suppress(RayError):  # a node that is gone has nothing to clean
-                fetch(courier.clean.remote(str(self.run_dir)))
+                fetch(call)
 
 
 def list_files(path: Path) -> dict[str, tuple[int, int]]:

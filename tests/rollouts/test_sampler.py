@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from models.tokenizer import byte_tokenizer
 from rl.config import ConfigError, build
 from rl.data.chat import Chat
 from rl.types import Message, Prompt, Rollout
+from rollouts.requests import Request
 from rollouts.sampler import Sampler, seed_of
 from rollouts.serving import EngineConfig
 
@@ -140,6 +142,22 @@ def test_what_a_dead_engine_lost_is_written_again(
     source.pool.engines, source.pool.respawn = [second], lambda i: second
     with pytest.raises(ValueError, match=r"^4 engines died during one .*, the last was engine 0; is memory short\?"):
         source.load(tied)
+
+
+def test_a_sample_kept_to_a_dead_engine_goes_on_at_another(
+    start_engine: Callable[[Path], Any], engine: Any, tied: Path
+) -> None:
+    """The thread that deals replaces no engine: what was to go on there ends without waiting for its caller."""
+    import ray
+
+    source = sampler([engine, start_engine(tied)], tied)
+    ended = Event()
+    source.dispatcher.deliver = lambda i, completions: ended.set() if i == 0 else None
+    ray.kill(source.pool.engines[1])
+    source.dispatcher.add([Request((0, 0), (65, 66), seed=1, max_tokens=8, temperature=1.0, engine=1)])
+    source.dispatcher.run_on()
+    assert ended.wait(60)
+    source.dispatcher.pause()
 
 
 def test_seeds_are_far_apart() -> None:

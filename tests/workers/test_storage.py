@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
+import ray
 
 from rl.workers.nodes import Node
-from rl.workers.storage import BUCKET, Courier, View, describe_view, list_files
+from rl.workers.storage import BUCKET, Courier, NodeStorage, View, describe_view, list_files
 
 NODE = Node("ab12", 1, 0, "10.0.0.2")
 RUN = Path("/runs/one")
@@ -50,3 +52,20 @@ def test_a_courier_brings_files_in_buckets_and_leaves_nothing(tmp_path: Path) ->
     courier.clean(str(run))
     assert not run.exists()
     assert run.parent.exists()
+
+
+def test_a_node_that_hangs_does_not_hold_up_the_end(
+    ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Node(str(ray.get_runtime_context().get_node_id()), 1, 0)
+    storage = NodeStorage([here, here], tmp_path / "run")
+    first, second = (courier.__ray_call__ for courier in storage.couriers)
+    pid = ray.get(first.remote(lambda _: os.getpid()))
+    ray.get(second.remote(lambda courier, file: courier.write(file, 0, b"brought", 0), str(tmp_path / "run" / "file")))
+    monkeypatch.setattr("rl.workers.storage.CLEAN_TIMEOUT_S", 2.0)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        storage.close()
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    assert not (tmp_path / "run").exists(), "the other node is clean"
