@@ -143,33 +143,41 @@ class PolicyWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
             return
         # Emptied before the load: one that fails half-way may have overwritten any parameter.
         earlier, self.frozen_parameters = self.frozen_parameters, {}
-        # `loaded_names` are vLLM's names of parameters, some of which it fuses from several of the trainer's.
-        model: Any = self.model  # vLLM types it as a plain nn.Module
         sums: dict[str, Checksum] = {}
-        loaded_names: set[str] = set()
-        tensors = self._inspect(update_info, sums)
         try:
-            loaded_names = model.load_weights(tensors) or set()
+            loaded_names = self._load(update_info, sums)
         except TransferError:
+            # The links first: on a GPU what comes next would wait for a collective that never ends.
+            self.links.drop(Stream(**(update_info.stream or {})).group)
             # Only part of a version has come. Finalised all the same: a layer that still waits for tensors would
             # otherwise mix those that it holds with the next version's.
             reload.finalize_layerwise_reload(self.model, self.model_config)
-            self.links.drop(Stream(**(update_info.stream or {})).group)
             raise
-        except Exception as error:  # for a name or shape that the model lacks each loader of vLLM raises another type
-            reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
-            self.refusal = f"vLLM does not take {self.last_name}: {reason}"
-            # Not raised here: `refusal` reports it after the update. Other engines receive the same stream, and its
-            # sender waits for all of them, so it is read to its end.
-            if update_info.stream is not None:
-                for _ in tensors:
-                    pass
         self.received |= sums
         # A frozen bucket of which a parameter was overwritten is no longer in place.
         self.frozen_parameters = {key: names for key, names in earlier.items() if not names & loaded_names}
         if name is not None:
             self.frozen_parameters[name], self.frozen_checksums[name] = loaded_names, sums
         self.updated_parameters |= loaded_names
+
+    def _load(self, bucket: Bucket, sums: dict[str, Checksum]) -> set[str]:
+        """Give the bucket's tensors to the model; return vLLM's names of what they filled, some of which it fuses from several
+        of the trainer's. Empty where the model refuses one. Raises TransferError if a stream breaks."""
+        model: Any = self.model  # vLLM types it as a plain nn.Module
+        tensors = self._inspect(bucket, sums)
+        try:
+            return model.load_weights(tensors) or set()
+        except TransferError:
+            raise
+        except Exception as error:  # for a name or shape that the model lacks each loader of vLLM raises another type
+            reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
+            self.refusal = f"vLLM does not take {self.last_name}: {reason}"
+        # Not raised: `refusal` reports it after the update. Other engines receive the same stream, and its sender waits
+        # for all of them, so it is read to its end.
+        if bucket.stream is not None:
+            for _ in tensors:
+                pass
+        return set()
 
     def _inspect(self, bucket: Bucket, sums: dict[str, Checksum]) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield the bucket's tensors and note their checksums. Of a folder also note the first tensor that holds a NaN
