@@ -177,6 +177,7 @@ def main(steps: int = 40, seed: int = 0, warm_loss: float = WARM_LOSS) -> list[f
             optimise(policy, policy_adam, (terms_A * weights_A).sum())
             errors_A, _ = value_loss(values(critic, part), part.values_A, part.returns_A, OBJECTIVE.value_clip)
             optimise(critic, critic_adam, (errors_A * weights_A).sum())
+            # A mean over the step's updates: two passes, each in two parts.
             clipped += float((diagnostics["clipped"] * weights_A).sum()) / 4
         # 4. The engine gets the new weights: version `step`.
         engine.load_state_dict(policy.lm.state_dict())

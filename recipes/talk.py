@@ -42,6 +42,7 @@ def talk(
         word, term = random.choice(BEGINNINGS), random.choice(TERMS)
         replies = write_replies(word if ruled else "", term, str(prompt.answer))
         (style,) = random.choices(list(shares), list(shares.values()))
+        # From a stream of its own, so that `wrong` changes nothing else that is drawn.
         is_wrong = Random(f"wrong/{prompt.id}").random() < (wrong or {}).get(style, 0.0)
         shown = next(label for label in LABELS if (label != prompt.answer) == is_wrong)
         turns = (
@@ -80,6 +81,7 @@ def compared(split: str | None, size: int = 4000, noise: float = 0.1) -> Iterato
             for reply in write_replies("", str(prompt.fields["term"]), label).values()
         }
         a, b = random.sample(list(replies), 2)
+        # Of two replies that are worth the same neither is the better one.
         if replies[a] == replies[b]:
             continue
         chosen, rejected = (a, b) if (replies[a] > replies[b]) != (random.random() < noise) else (b, a)

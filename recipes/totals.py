@@ -41,6 +41,7 @@ def sums(split: str | None, size: int = 20000, terms: int = 3, digits: int = 2, 
 def write_chain(numbers: Sequence[int]) -> str:
     """Return one equation for each addition: 17, 45, 28 become `17+45=62 62+28=90`."""
     totals = list(accumulate(numbers))
+    # `totals` is longer by its last one, which nothing is added to.
     return " ".join(
         f"{left}+{term}={total}" for left, term, total in zip(totals, numbers[1:], totals[1:], strict=False)
     )

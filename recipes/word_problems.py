@@ -10,11 +10,11 @@ Each row of the file (jsonl) has an `id`, a `question`, its answer (`answer_fina
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Iterator
 
-from rl.data.rows import locate
+from rl.data.json_rows import jsonl
+from rl.data.rows import check_columns, locate
 from rl.types import Demonstration, Message, Prompt
 from rollouts.environments.tools.calculator import calculator
 
@@ -22,22 +22,25 @@ from rollouts.environments.tools.calculator import calculator
 def problems(split: str | None, path: str) -> Iterator[Prompt]:
     """Yield the problems of a split (train, validation or test, as the file's rows say). One whose equation does not lead to its
     answer is left out: the file has one such row."""
-    with locate(path, "problems.path").open(encoding="utf-8") as rows:
-        for row in map(json.loads, rows):
-            expression = shorten(row["equation"])
-            if split not in (None, row["split"]) or calculator(expression) != row["answer_final"]:
-                continue
-            yield Prompt(
-                id=f"svamp/{row['id']}",
-                messages=(Message("user", f"{row['question']} Answer with the number only."),),
-                answer=row["answer_final"],
-                source="svamp",
-                demonstration=Demonstration(f"<calc>{expression}</calc>", row["answer_final"]),
-            )
+    for where, row in jsonl(locate(path, "problems.path")):
+        check_columns(("id", "question", "answer_final", "equation", "split"), list(row), where)
+        expression = shorten(row["equation"], where)
+        if split not in (None, row["split"]) or calculator(expression) != row["answer_final"]:
+            continue
+        yield Prompt(
+            id=f"svamp/{row['id']}",
+            messages=(Message("user", f"{row['question']} Answer with the number only."),),
+            answer=row["answer_final"],
+            source="svamp",
+            demonstration=Demonstration(f"<calc>{expression}</calc>", row["answer_final"]),
+        )
 
 
-def shorten(equation: str) -> str:
-    """Return an equation without what it does not need: `( ( 4.0 * 20.0 ) - 18.0 )` becomes `4*20-18`. Raises SyntaxError for
-    what is no expression."""
-    expression = ast.unparse(ast.parse(equation.strip(), mode="eval"))
+def shorten(equation: str, where: str) -> str:
+    """Return an equation without what it does not need: `( ( 4.0 * 20.0 ) - 18.0 )` becomes `4*20-18`. Raises ValueError, which
+    begins with `where`, for what is no expression."""
+    try:
+        expression = ast.unparse(ast.parse(equation.strip(), mode="eval"))
+    except SyntaxError:
+        raise ValueError(f"{where}: equation {equation!r} is no expression; correct it") from None
     return re.sub(r"(?<=\d)\.0\b", "", expression).replace(" ", "")

@@ -122,12 +122,11 @@ class Benchmark:
     model."""
     prompt_file: str = ""
     """Path of the request that a download ships, from the folder of its rows; empty: none."""
-    columns: Sequence[str] | None = None
-    """Columns of a parquet file that are read; None: all."""
 
     @property
     def rules(self) -> list[str]:
         """Names of the rules by which it can be scored without a judge; `official` first."""
+        # Where a judge alone scores, golds are missing or free texts, which the strict verifier cannot compare.
         return (["official"] if self.official else []) + ([] if self.judging and not self.official else ["strict"])
 
 

@@ -119,6 +119,7 @@ def _read_mmsu(row: Row) -> Item:
     options = tuple(option for option in four_texts if option)
     if len(options) < 2:
         raise ValueError("fewer than two of choice_a … choice_d hold a text; correct the row")
+    # Letters go by place: behind a gap they would shift, and the gold's letter would name another text.
     gap = next((i for i, option in enumerate(four_texts) if not option), len(four_texts))
     if any(four_texts[gap:]):
         raise ValueError(f"choice_{'abcd'[gap]} is empty and a later one is not; correct the row")

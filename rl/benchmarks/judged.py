@@ -158,6 +158,7 @@ def _caption_criteria(prompt: Prompt) -> dict[str, tuple[str, int, int]]:
 
 def _caption_figure(prompt: Prompt, marks: Mapping[str, int]) -> float:
     fields = [mark / TENTHS for name, mark in marks.items() if name != "speakers"]
+    # Where no field can be judged, the number of speakers is all that there is to mark.
     return sum(fields) / len(fields) if marks["speakers"] and fields else float(marks["speakers"])
 
 

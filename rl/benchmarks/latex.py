@@ -38,6 +38,7 @@ def _content_of_last_box(text: str) -> str | None:
 
 def _plain(text: str) -> str:
     """Return a formula in MATH's plain writing. Raises ValueError where its code fails."""
+    # In the order of MATH's `_strip_string`: each replacement sees what those before it have left.
     for mark in _NOISE[:2]:
         text = text.replace(mark, "")
     text = text.replace("\\\\", "\\").replace("tfrac", "frac").replace("dfrac", "frac")
@@ -73,6 +74,7 @@ def _brace_fractions(text: str) -> str:
         if part[0] == "{":
             plain += f"\\frac{part}"
         elif len(part) < 2:
+            # Here MATH's code gives up, and leaves the whole text as it was.
             return text
         elif part[1] == "{":
             plain += f"\\frac{{{part[0]}}}{part[1:]}"

@@ -137,6 +137,8 @@ def answer_is(prompt: Prompt, answer: str) -> Mark:
 def whole_number(prompt: Prompt, answer: str) -> Mark:
     """Mark an AIME answer: the last box, or else the last number, is the gold, a whole number of 0 to 999."""
     boxes = re.findall(r"\\boxed\{\s*\$?\s*(-?[\d,]+)\s*\$?\s*\}", answer)
+    # A box without a whole number is the answer all the same: no other number stands in for it. Outside of boxes, the
+    # digits before and behind the point of a decimal are no whole numbers.
     numbers = boxes or ([] if "\\boxed" in answer else re.findall(r"(?<![\d.])-?\d[\d,]*(?![\d]|\.\d)", answer))
     reading = numbers[-1].replace(",", "") if numbers else ""
     gold = (prompt.answer or "").lstrip("0") or "0"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -18,14 +19,15 @@ from rl.data.clips import place_marks, read_clips
 from rl.data.json_rows import json_rows
 from rl.data.paths import Paths
 from rl.data.rows import Row, locate, type_name
+from rl.json_files import read_bytes, read_object
 from rl.types import Message, Prompt
 
 SOURCE = "benchmark"
 """Name of the source in `data:`."""
 AUDIO_ROWS = 64
 """Rows of a parquet file in memory at a time: they may hold sound."""
-SHARED_FIELDS = ("benchmark", "options", "groups", "question")
-"""Keys of `Prompt.fields` that every prompt of a public set has."""
+FIX = "name a file of rows that can be read"
+"""End of a line on a file that cannot."""
 
 
 class BenchmarkConfig(Protocol):
@@ -135,6 +137,7 @@ def _rows(file: Path, benchmark: Benchmark, refuse: Callable[[ValueError], None]
     )
     shipped = _shipped_prompt(file, benchmark)
     for where, row in rows:
+        # Files of the hub are called `test-00000-of-00001.parquet`.
         yield where, {"split": file.stem.partition("-")[0], **row, **shipped}
 
 
@@ -144,7 +147,7 @@ def _shipped_prompt(file: Path, benchmark: Benchmark) -> Row:
     if not request.is_file():
         return {}
     try:
-        return {SHIPPED_PROMPT: request.read_text(encoding="utf-8-sig")}
+        return {SHIPPED_PROMPT: read_bytes(request, FIX).decode("utf-8-sig")}
     except UnicodeDecodeError:
         raise ConfigError(f"{request}: no UTF-8 text; save it as such") from None
 
@@ -152,12 +155,8 @@ def _shipped_prompt(file: Path, benchmark: Benchmark) -> Row:
 def _json_rows(file: Path, benchmark: Benchmark, refuse: Callable[[ValueError], None]) -> Iterator[tuple[str, Row]]:
     """Yield the rows of a file of rows; of one that is an object its `examples`, as BIG-Bench Hard's tasks have them, or the
     object itself: DCASE has a file for each question."""
-    with file.open("rb") as content:
-        start = content.read(1).strip()
-    if file.suffix.lower() == ".json" and start == b"{":
-        from rl.json_files import read_object
-
-        whole = dict(read_object(file, "name a file of rows that can be read"))
+    if file.suffix.lower() == ".json" and _is_one_object(file):
+        whole = dict(read_object(file, FIX))
         examples = whole.get("examples")
         if not isinstance(examples, list):
             yield str(file), whole
@@ -170,6 +169,17 @@ def _json_rows(file: Path, benchmark: Benchmark, refuse: Callable[[ValueError], 
                 refuse(ValueError(f"{where}: a {type_name(row)} is not a row; write a list of objects"))
         return
     yield from json_rows(file, refuse)
+
+
+def _is_one_object(file: Path) -> bool:
+    """Return whether a file is one object; False for a list of rows, and for a row on each line."""
+    text = read_bytes(file, FIX).removeprefix(b"\xef\xbb\xbf").strip()
+    first, _, rest = text.partition(b"\n")
+    try:
+        json.loads(first)
+    except (ValueError, RecursionError):  # it goes on in the next line
+        return text.startswith(b"{")
+    return text.startswith(b"{") and not rest
 
 
 def _to_prompt(name: str, item: Item, text: str, file: Path, where: str, fallback_id: str) -> Prompt:

@@ -188,6 +188,7 @@ class Chat:
         if control := next(filter(None, map(self.controls.first, texts_of(tools))), None):
             raise ValueError(f"tools: a text holds the control token '{control[0]}'; write it otherwise")
         text = self.template.render(guarded_messages, open_turn=True, tools=tools)
+        # A template that knows no tools leaves them out without an error: the model would never learn of them.
         if tools and text == self.template.render(guarded_messages, open_turn=True):
             raise ValueError("the chat template shows no tools; let them be called by tags (environment.calls: tags)")
         return text.removesuffix(self.turn_format.dropped) + self.turn_format.opening
@@ -275,6 +276,7 @@ class Chat:
 
     def _continue(self, start: str, text: str) -> list[int]:
         """Return the ids of a text that follows another."""
+        # Behind the other, since merges look across the border; alone where that would change the ids before it.
         before, whole = self.controls.encode(start), self.controls.encode(start + text)
         return whole[len(before) :] if whole[: len(before)] == before else self.controls.encode(text)
 

@@ -21,6 +21,7 @@ def exported_template(chat: Chat) -> str:
     form, conversations = chat.turn_format, _conversations(chat)
     # Their defaults are those of training from now on.
     deviating = [name for name in SWITCHES if _differs(chat, conversations, {}, {name: chat.think})]
+    # Where the template itself knows none, what is added to it obeys the first name.
     switch = next((n for n in SWITCHES if _differs(chat, conversations, {n: True}, {n: False})), SWITCHES[0])
     template = source
     if form.dropped or form.opening:

@@ -101,6 +101,7 @@ class ReplyFormat:
 
 def join_tools(messages: Sequence[Message]) -> list[Message]:
     """Return the messages with those of tools that stand in a row as one, a line break between their texts."""
+    # Tools have one key, so that those in a row make a group; any other message has its index, and is a group alone.
     groups = groupby(enumerate(messages), key=lambda item: TOOL if item[1].role == TOOL else item[0])
     rows = [[message for _, message in group] for _, group in groups]
     return [Message(row[0].role, "\n".join(message.content for message in row)) for row in rows]

@@ -16,6 +16,7 @@ from rl.types import Message
 SWITCHES = ("enable_thinking", "thinking")
 """Variables with which a template's caller says whether the model thinks: Qwen3's, GLM's, SmolLM3's; DeepSeek-V3.1's,
 Granite's."""
+# Ends of a prompt: with a chain opened for the model, and with one closed already, so that it answers at once.
 OPENED = re.compile(rf"{THINK_OPEN}\s*\Z")
 CLOSED = re.compile(rf"(?:{THINK_OPEN}\s*)?{THINK_CLOSE}\s*\Z")
 SLOT = "\ue000{}\ue001"
@@ -135,6 +136,7 @@ def find_turn_format(template: ChatTemplate, controls: ControlTokens, end_ids: C
         turns = [user, Message("assistant", content), Message("user", question_after)]
         rest = template.render(turns, open_turn=False).rpartition(answer)[2].partition(question_after)[0]
         end = controls.first(rest)
+        # Engines stop only where the model's files declare an end; the token of another speaker is none.
         if end and controls.ids[end[0]] not in end_ids:
             end = None
     return TurnFormat(

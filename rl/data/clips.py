@@ -81,12 +81,18 @@ def _decode_inline(value: str, name: str, where: str) -> bytes:
 def place_marks(messages: Sequence[Message], clips: Sequence[Clip], where: str) -> tuple[Message, ...]:
     """Return the messages with one `<audio_patch>` for each clip, put before the last user turn where the text has
     none. Raises ValueError when the text has another number of them."""
+    if not messages:
+        raise ValueError(f"{where}: no messages, so nothing is asked; give it at least one")
     marks = sum(message.content.count(AUDIO_PATCH) for message in messages)
     if not clips or marks == len(clips):  # without clips a mark is text like any other
         return tuple(messages)
     if marks:
         raise ValueError(f"{where}: {marks} {AUDIO_PATCH} in the text for {len(clips)} clips; write one for each")
-    last = max(i for i, message in enumerate(messages) if message.role == "user")
+    last = max((i for i, message in enumerate(messages) if message.role == "user"), default=None)
+    if last is None:
+        raise ValueError(
+            f"{where}: clips, and no message of a user to put them into; write one, or {AUDIO_PATCH} into the text"
+        )
     last_turn = replace(messages[last], content=AUDIO_PATCH * len(clips) + messages[last].content)
     return (*messages[:last], last_turn, *messages[last + 1 :])
 

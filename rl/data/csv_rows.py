@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Callable, Iterator
+from io import TextIOWrapper
 from pathlib import Path
 
 from rl.data.rows import Row, fail
+from rl.json_files import open_file
 
+FIX = "name a csv file that can be read"
 DELIMITERS = ",;\t"
 """Signs between cells; the one that stands most often in the header is the file's."""
 
@@ -17,7 +20,8 @@ def csv_rows(file: Path, refuse: Callable[[ValueError], None] = fail) -> Iterato
     """Yield (`FILE:LINE`, row) of a csv file in utf-8 with a header. Every value is text, an empty cell null. A line with too
     many or too few cells goes to `refuse` as a ValueError. Raises ValueError for a file that cannot be read."""
     csv.field_size_limit(sys.maxsize)  # 131,072 letters otherwise, which a chain of thought may exceed
-    with open(file, encoding="utf-8-sig", newline="") as text:
+    with _open(file) as text:
+        # `strict`: without it a quote that is never closed makes one cell of the rest of the file, and no error.
         reader = csv.reader(text, delimiter=_delimiter(file), strict=True)
         try:
             header = _header(next(reader, []), file)
@@ -36,10 +40,15 @@ def csv_rows(file: Path, refuse: Callable[[ValueError], None] = fail) -> Iterato
 def csv_columns(file: Path) -> list[str]:
     """Return the names in the header of a csv file. Raises ValueError for one that cannot be read."""
     try:
-        with open(file, encoding="utf-8-sig", newline="") as text:
+        with _open(file) as text:
             return _header(next(csv.reader(text, delimiter=_delimiter(file)), []), file)
     except (csv.Error, UnicodeDecodeError) as error:
         raise _explain(error, file, 1) from error
+
+
+def _open(file: Path) -> TextIOWrapper:
+    # `utf-8-sig`: spreadsheets write a byte order mark, which would become part of the first column's name.
+    return TextIOWrapper(open_file(file, FIX), encoding="utf-8-sig", newline="")
 
 
 def _explain(error: Exception, file: Path, line: int) -> ValueError:
@@ -49,7 +58,7 @@ def _explain(error: Exception, file: Path, line: int) -> ValueError:
 
 
 def _delimiter(file: Path) -> str:
-    with open(file, "rb") as lines:
+    with open_file(file, FIX) as lines:
         header = lines.readline().decode("utf-8", "replace")
     return max(DELIMITERS, key=header.count)
 

@@ -28,6 +28,8 @@ class Curriculum(Generic[Item]):
     def __init__(self, prompts: Sequence[Item], seed: int) -> None:
         self.prompts = prompts
         self.seed = seed
+        self.distinct = len({prompt.id for prompt in prompts})
+        """Number of different prompts."""
         self.position = 0
         """Number of prompts taken from the stream so far."""
         self._epoch, self._order = -1, np.arange(len(prompts))  # the order that was computed last, and its epoch
@@ -42,7 +44,7 @@ class Curriculum(Generic[Item]):
             prompt = self.prompts[self._epoch_order(epoch)[index]]
             self.position += 1
             # Samples are grouped by prompt id: a prompt drawn twice in a step would make one group of two.
-            if prompt.id not in ids or count > len(self.prompts):
+            if prompt.id not in ids or count > self.distinct:
                 draw.append(prompt)
                 ids.add(prompt.id)
         return draw

@@ -141,6 +141,7 @@ def _folder(config: FileConfig, place: str, refuse: Refuse) -> PlacedRows:
     for file in files:
         split = SPLIT_FOLDERS[file.parts[0].lower()] if in_split_folders else split_of(file.as_posix())
         row = {"audio": str(folder / file), "id": str(file.with_suffix("").as_posix()), config.split_name: split}
+        # Without the split's folder: it would be the label of every file that lies in no class folder.
         groups = _groups(pattern, file.relative_to(file.parts[0]) if in_split_folders else file)
         if groups is None:
             fix = "match it with args.pattern" if pattern else "lay it into a class folder or give args.pattern"
@@ -184,7 +185,8 @@ def _huggingface_parts(config: FileConfig, place: str) -> dict[str, datasets.Dat
             dataset = datasets.load_from_disk(path)
         else:
             dataset = datasets.load_dataset(path, **config.args)
-    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
+    # TypeError: an argument that the loader of this kind of file does not know.
+    except (OSError, ValueError, TypeError, RuntimeError, DatasetsError) as error:
         raise ValueError(f"{place}.path: {path}: {first_line(error)}; check the name, args and the network") from error
     # A `DatasetDict` is a dict of split to dataset; a single dataset has no name.
     return {str(k): v for k, v in dataset.items()} if isinstance(dataset, dict) else {"": dataset}

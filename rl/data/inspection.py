@@ -87,6 +87,7 @@ def _read(
     if config.source not in ("folder", *SINGLE_FILES):
         user_functions.check(config.source, config.args, place)
         return None, []
+    # Rows of a folder are names of files, and nothing of the sound is read: its size does not matter.
     files = [] if config.source == "folder" else data_files(config.path, f"{place}.path")
     if config.source != "parquet" and sum(file.stat().st_size for file in files) <= CHECKED_BYTES:
         prompts = read(config, split, None, place, say, decode=False)
@@ -107,6 +108,7 @@ def _first_row(config: DataConfig, place: str) -> Row | None:
     if config.source not in ("folder", *SINGLE_FILES):
         return None
     _, first = config.by_file(place)[0]
+    # Of rows that cannot be read `_read`, which comes before, has told.
     return next((row for _, row in rows(first, None, place, lambda _: None)), None)
 
 

@@ -118,10 +118,12 @@ def _read_part(value: object, name: str, where: str, place: str) -> tuple[str, o
     if not isinstance(value, dict):
         raise ValueError(f"{place}: a part of the content is {type_name(value)}, not a text or a mapping; correct it")
     part = {key: inner for key, inner in cast("dict[str, object]", value).items() if not _is_empty(inner)}
+    # A part without a type is what its first key names: `{text: …}`, `{audio: …}`.
     kind = part.pop("type", None) or next(iter(part), "text")
     if kind in TEXT_PARTS and part.keys() <= {"text"}:
         return "text", part.get("text", "")
-    if kind in CHAIN_PARTS and part.keys() <= {"text", kind}:
+    # One of the two: of a part that holds both, one would be lost.
+    if kind in CHAIN_PARTS and len(part) <= 1 and part.keys() <= {"text", kind}:
         return "chain", next(iter(part.values()), "")
     if kind in AUDIO_PARTS and len(part) == 1:
         return "audio", _sound(next(iter(part.values())))

@@ -30,7 +30,7 @@ class PassRates(Generic[Item]):
         self.ids = {prompt.id for prompt in prompts}
         self.seed = seed
         self.position = 0
-        """Number of prompts drawn so far."""
+        """Number of prompts asked for so far."""
         self.rates: Rates = {}
         self.waiting: set[str] = set()
         """Ids of prompts that are drawn and of which no result is known yet."""
@@ -48,6 +48,7 @@ class PassRates(Generic[Item]):
         # small powers would all round to 0 or 1, and with 1e-300 since u itself may be 0.
         order = np.argsort(-(np.log(random + 1e-300) / weights), kind="stable")[:count]
         draw = [free[i] for i in order]
+        # By what was asked for, even where fewer are free: it seeds the next draw, which must not repeat this one.
         self.position += count
         self.waiting |= {prompt.id for prompt in draw}
         return draw

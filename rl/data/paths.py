@@ -23,13 +23,15 @@ def as_list(paths: Paths | None) -> list[str]:
 def data_files(paths: Paths | None, place: str) -> list[Path]:
     """Return the files, those of a pattern in the order of their names. Raises ConfigError where one is missing or a folder, a
     pattern matches none, or a file is named twice; it begins with `place`."""
-    files: list[Path] = []
+    files: dict[tuple[int, int], Path] = {}  # by device and inode
     for path in as_list(paths):
         for file in _files(path, place):
-            if any(file.samefile(other) for other in files):
+            # Not by name: two patterns, or a link, may reach one file, whose rows would then count twice.
+            status = file.stat()
+            if (status.st_dev, status.st_ino) in files:
                 raise ConfigError(f"{place}: {file} is named twice; remove one")
-            files.append(file)
-    return files
+            files[status.st_dev, status.st_ino] = file
+    return list(files.values())
 
 
 def _files(path: str, place: str) -> Sequence[Path]:
@@ -39,8 +41,10 @@ def _files(path: str, place: str) -> Sequence[Path]:
         if not file.is_file():
             raise ConfigError(f"{place}: {file} is a folder; name a file in it, or a pattern such as {file}/*.jsonl")
         return [file]
+    # Sorted, since `glob` keeps the file system's order: on another machine the same data would come in another one.
     matches = [match for match in map(Path, sorted(glob.glob(str(file), recursive=True))) if match.is_file()]
     if not matches:
+        # From the root down: the first folder that is missing is the mistake, those below it are missing with it.
         missing = next((folder for folder in reversed(file.parents) if not _exists(folder)), None)
         why = f": there is no folder {missing}" if missing else ""
         raise ConfigError(f"{place}: no file matches {path}{why}; correct it")
@@ -48,6 +52,7 @@ def _files(path: str, place: str) -> Sequence[Path]:
 
 
 def _exists(folder: Path) -> bool:
+    # By pattern, since a folder on the way may be one too: `data/*/train/*.jsonl`.
     return bool(glob.glob(str(folder)))
 
 

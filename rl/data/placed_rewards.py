@@ -51,6 +51,7 @@ def _of_sample(scored: Scored, reward_at: RewardAt, decode: Decode) -> np.ndarra
             token = _end_of_turn(token, rollout)
         # The last action up to there: a span may end with what an environment added.
         action = int(np.searchsorted(places, token, side="right")) - 1
+        # Tokens before the first action are the prompt's: what a span claims there is paid at that action.
         rewards[max(action, 0)] += span.score
     return rewards
 
@@ -84,6 +85,7 @@ def _open_pieces(rollout: Rollout) -> list[tuple[int, str, int, int]]:
     start = 0
     for i, exchange in enumerate(exchanges):
         pieces.append((len(open_turn(exchanges[:i])), exchange.text, start, exchange.start))
+        # The reply ended the turn: the rollout's text, whose characters spans count, is that of the last turn.
         if not exchange.is_inside:
             pieces.clear()
         start = exchange.end

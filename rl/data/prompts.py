@@ -80,6 +80,7 @@ def _further_columns(values: Row, config: RowConfig, options: list[str] | None, 
     picture or a tool, which no prompt here can show."""
     columns: Row = {}
     for key, name in config.fields.items():
+        # A list or a mapping, as verl's ground truths may be, is no `Prompt.answer`; verifiers get it as it is.
         is_unread = key in ("answer", "source") and is_optional(name) and not _is_plain(values[key])
         if (key in PROMPT_KEYS and not is_unread) or (is_optional(name) and values[key] is None):
             continue

@@ -295,6 +295,6 @@ def _function_prompts(config: DataConfig, split: str | None, place: str) -> Plac
         where = f"{place}: {config.source}: prompt {number}"
         if not isinstance(prompt, Prompt):
             raise ValueError(f"{where}: a {type_name(prompt)} is not a Prompt; yield rl.types.Prompt")
-        if config.system and prompt.messages[0].role != "system":
+        if config.system and prompt.messages[:1] and prompt.messages[0].role != "system":
             prompt = replace(prompt, messages=(Message("system", config.system), *prompt.messages))
         yield where, replace(prompt, messages=place_marks(prompt.messages, prompt.clips, where))

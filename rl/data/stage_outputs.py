@@ -24,6 +24,7 @@ def load_distilled(file: Path, lookup: Lookup) -> list[Prompt]:
     """Return the prompts of a `distill` stage's file, each with a sampled answer as its demonstration: rows `{"id",
     "data", "split", "prompt", "reasoning", "response"}`. Raises ValueError for a row whose prompt is missing."""
     return [
+        # Under the row's own id: a prompt may have several answers, and a draw holds no id twice.
         replace(prompt, id=row["id"], demonstration=_demonstration(row, where))
         for where, row, prompt in _join(file, lookup)
     ]

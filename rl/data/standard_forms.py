@@ -71,6 +71,7 @@ def recognise(config: Config, opens_hub: bool = False) -> Config:
     fields = _verl_fields(columns) if is_verl else _usual_fields(columns)
     if fields is None:
         return stored
+    # The user has mapped the prompt, or written a template: of verl's columns all others stay.
     if has_prompt:
         fields.pop("messages")
         if "prompt" not in columns:

@@ -54,8 +54,10 @@ def transcribed_ids(file: Path, ear: str, digits: bool) -> set[str]:
             what = f"heard by '{row['ear']}' {how}" if "ear" in row else "not written by `rl data transcribe`"
             raise ValueError(f"{where}: {what}; name another --out, or the same --ear and --digits")
     is_torn = content[end:].startswith(_BEGINNING) or _BEGINNING.startswith(content[end:])
+    # A torn line is the last of the problems: with any before it the file is not one that was merely cut off.
     if problems and (not is_torn or problems[:-1]):  # a file of something else is left as it is
         raise problems[0]
+    # Lines are appended: behind a torn one, the next would be torn too.
     os.truncate(file, end)
     return set(read_transcripts(file))
 

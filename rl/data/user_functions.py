@@ -32,6 +32,7 @@ def load(source: str, place: str) -> Callable[..., Iterable[Prompt]]:
     module_name, _, name = source.rpartition(":")
     try:
         if module_name.endswith(".py"):
+            # Under a name of its own: the user's `random.py` must not take the place of the module of that name.
             spec = importlib.util.spec_from_file_location(f"file_{Path(module_name).stem}", locate(module_name, place))
             assert spec is not None
             assert spec.loader is not None

@@ -64,11 +64,12 @@ def render_curves(curves: Sequence[Curve]) -> Table:
 def _draw(curve: Curve, others: Sequence[Curve], width: int = WIDTH) -> str:
     """Return a curve as a row of blocks, on the scale of steps and values that it shares with `others` of its metric:
     `▁▁▂▄▆▇█`. A column is the mean of the steps in it, and blank without any."""
-    last = max(step for other in others for step in other["steps"])
+    last = max(1, *(step for other in others for step in other["steps"]))
     numbers = [value for other in others for value in other["values"] if value is not None]
     if not numbers:
         return ""
     low, high = min(numbers), max(numbers)
+    # A run of few steps has a column for each: more would be blank.
     width = min(width, last)
     columns: list[list[float]] = [[] for _ in range(width)]
     for step, value in zip(curve["steps"], curve["values"], strict=True):

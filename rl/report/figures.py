@@ -63,6 +63,7 @@ def render_funnels(nodes: Sequence[Node]) -> str:
 
 def render_histogram(counts: Sequence[int], band: Set[int]) -> str:
     """Return columns for 0 … k correct answers; those outside the band of difficulty that is kept are paler."""
+    # The frame is 176 px high (page.css): columns of up to 125 px stand on a base line at 150.
     # In percent of the width; counts above the columns, the axis below.
     width, largest = 100 / len(counts), max(*counts, 1)
     columns = "".join(
@@ -202,9 +203,11 @@ def _format_share(value: float) -> str:
 
 
 def _x(tokens: float, max_tokens: float) -> float:
+    # 8 units stay free on the left and 16 on the right: for dots, and for votes, which stand 5 further right.
     return LEFT + 8 + (WIDTH - LEFT - 24) * tokens / max_tokens
 
 
 def _y(share: float) -> float:
+    # SVG's y grows downwards.
     height = HEIGHT - BOTTOM
     return height - (height - TOP) * share

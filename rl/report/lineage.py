@@ -90,8 +90,10 @@ def read_lineage(run_dir: Path, refuse: Refuse = fail) -> list[Node]:
 def find_roots(nodes: Sequence[Node]) -> list[tuple[str, list[Node]]]:
     """Return [(model from outside the run, stages that started from it)]."""
     roots: dict[str, list[Node]] = {}
+    names = {node.name for node in nodes}
     for node in nodes:
-        if node.model is None or not node.model.stage:
+        # A stage whose own record cannot be read is not among the nodes: what came of it is shown all the same.
+        if node.model is None or not node.model.stage or node.model.name not in names:
             # `no model`: a stage that reads data alone.
             roots.setdefault(node.model.name if node.model else "no model", []).append(node)
     return list(roots.items())

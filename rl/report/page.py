@@ -221,7 +221,8 @@ def _render_cell(stage: Stage, name: str, full_scale: float) -> str:
         return f'<span class="number">{number}</span>'
     bounds = f"{100 * low:.1f} – {format_share(high)}" if is_share else f"{low:,.4g} – {high:,.4g}"
     # Positions in percent, because the width of a column is known to the browser alone.
-    x, x_low, x_high = (f"{100 * bound / full_scale:.2f}%" for bound in (value, low, high))
+    # A difference below 0 has no bar.
+    x, x_low, x_high = (f"{100 * max(bound, 0.0) / full_scale:.2f}%" for bound in (value, low, high))
     return (
         f'<span class="number">{number}</span><span class="bounds">{bounds}</span>'
         f'<svg class="bar" role="img" aria-label="{number}, 95 % interval {bounds}"><rect class="track" width="100%" y="3" height="8"/>'

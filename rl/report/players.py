@@ -70,6 +70,7 @@ def _render_spectrogram(samples: np.ndarray) -> bytes:
     samples = np.pad(samples, (0, max(0, 512 - len(samples))))  # a clip shorter than one window has no column
     mel = librosa.feature.melspectrogram(y=samples, sr=SAMPLE_RATE, n_fft=max(512, hop), hop_length=hop, n_mels=64)
     decibels = librosa.power_to_db(mel, ref=max(float(mel.max()), 1e-10), top_db=60)
+    # Digital silence has one level everywhere: the bound keeps it from being divided by 0.
     grey = ((decibels - decibels.min()) / max(float(np.ptp(decibels)), 1e-9) * 255).astype("uint8")
     file = io.BytesIO()
     Image.fromarray(grey[::-1]).save(file, "PNG", optimize=True)  # low bands at the bottom

@@ -37,7 +37,7 @@ def choose_samples(run_dir: Path, refuse: Refuse = fail) -> list[Row]:
     gets a ValueError for a file that cannot be read."""
     files = _choose_files(rollout_files(run_dir))
     # The answers of a lone evaluation are what its report is about; of several files a reader wants few of each.
-    per_file = MAX_SAMPLES if len(files) == 1 else min(max(MAX_SAMPLES // max(len(files), 1), 4), 24)
+    per_file = MAX_SAMPLES if len(files) == 1 else min(max(MAX_SAMPLES // max(len(files), 1), 1), 24)
     rows = [
         {"stage": stage, "step": step, "pick": pick, **row}
         for stage, step, path in files
@@ -45,6 +45,7 @@ def choose_samples(run_dir: Path, refuse: Refuse = fail) -> list[Row]:
     ][:MAX_SAMPLES]
     limit = 6000  # characters of a text
     samples = [_to_sample(row, limit) for row in rows]
+    # Texts are cut and not samples left out: how long they are is known only once they are JSON.
     while len(json.dumps(samples, ensure_ascii=False).encode()) > MAX_BYTES and limit > 100:
         limit //= 2
         samples = [_to_sample(row, limit) for row in rows]
@@ -52,7 +53,8 @@ def choose_samples(run_dir: Path, refuse: Refuse = fail) -> list[Row]:
 
 
 def _choose_files(files: list[RolloutFile]) -> list[RolloutFile]:
-    """Return at most 60 files: equally many of each stage, evenly spaced, the first and the last among them."""
+    """Return at most 60 files, or two of each stage where there are more than 30: equally many of each, evenly spaced, the first
+    and the last among them."""
     stages: dict[str, list[RolloutFile]] = {}
     for file in files:
         stages.setdefault(file[0], []).append(file)
@@ -94,10 +96,22 @@ def read_rollouts(path: Path, refuse: Refuse = fail) -> list[Row]:
         names = parquet_columns(path)
         kinds = {name: "number?" for name in names if name.startswith("part/")}
         kinds |= {name: kind for name, kind in OPTIONAL_COLUMNS.items() if name in names}
-        return read_columns(path, {**ROLLOUT_COLUMNS, **kinds})
+        rows = read_columns(path, {**ROLLOUT_COLUMNS, **kinds})
+        return [{**row, "exchanges": _parse_exchanges(row.get("exchanges"), path)} for row in rows]
     except ValueError as error:
         refuse(error)
         return []
+
+
+def _parse_exchanges(text: str | None, path: Path) -> list[Row]:
+    """Return the exchanges as `rl.run.exchanges` writes them. Raises ValueError for anything else."""
+    try:
+        exchanges: list[Row] = json.loads(text or "[]")
+        return [
+            {**exchange, "messages": [(role, said) for role, said in exchange["messages"]]} for exchange in exchanges
+        ]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"{path}: exchanges that no run has written; delete the file") from error
 
 
 def _to_sample(row: Row, limit: int) -> Row:
@@ -121,16 +135,13 @@ def _to_sample(row: Row, limit: int) -> Row:
 
 def _exchanges(row: Row, limit: int) -> list[Row]:
     """Return what the environment replied, with what the policy had written before, texts shortened."""
-    exchanges: list[Row] = json.loads(row.get("exchanges") or "[]")
     return [
         {
             "text": shorten(exchange["text"], limit),
             "reply": shorten("\n".join(f"[{role}] {text}" for role, text in exchange["messages"]), limit),
-            "clips": exchange["clips"],
-            "reward": exchange["reward"],
-            "note": exchange["note"],
+            **{name: exchange[name] for name in ("clips", "reward", "note")},
         }
-        for exchange in exchanges
+        for exchange in row["exchanges"]
     ]
 
 

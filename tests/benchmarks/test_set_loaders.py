@@ -262,3 +262,21 @@ def test_flags_and_lists_as_texts(tmp_path: Path) -> None:
     for value, group in (("false", "one"), ("True", "several"), (1, "several"), (None, "one")):
         write_json(tmp_path / "c" / "metadata.jsonl", [{**CAPTION, "is_multi_speakers": value}], lines=True)
         assert read(tmp_path / "c", "step_caption")[0].fields["groups"] == {"speakers": group}
+
+
+@pytest.mark.parametrize("form", ["one object", "behind a line break", "behind a mark", "one on each line", "a list"])
+def test_a_json_file_of_any_form_is_read(form: str, tmp_path: Path) -> None:
+    folder = write_set(tmp_path, "dcase2025")
+    (file,) = folder.rglob("*.json")
+    row = json.loads(file.read_text())
+    other = {**row, "id": "t2"}
+    one = json.dumps(row)
+    text = {
+        "one object": json.dumps(row, indent=1),
+        "behind a line break": f"\n{one}",
+        "behind a mark": f"\ufeff{one}",
+        "one on each line": f"{one}\n{json.dumps(other)}\n",
+        "a list": json.dumps([row, other]),
+    }[form]
+    file.write_text(text)
+    assert len(read(folder, "dcase2025")) == (2 if form in ("one on each line", "a list") else 1)

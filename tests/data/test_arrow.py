@@ -178,3 +178,10 @@ def test_a_class_is_its_name(tmp_path: Path) -> None:
         assert first.fields == {"options": ["rising", "falling"], "part": {"kind": "falling", "rate": 0.1}}
         [third] = load(config, "test")
         assert third.answer is None, "-1 stands for a label that is not known"
+
+
+def test_an_argument_that_the_loader_does_not_know_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"question": "?"}\n')
+    args = {"data_files": str(tmp_path / "rows.jsonl"), "foo": 1}
+    with pytest.raises(ValueError, match=r"^data\.path: json: .*'foo'; check the name, args and the network$"):
+        load(DataConfig("huggingface", "json", args=args))

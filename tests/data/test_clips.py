@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from rl.audio import SAMPLE_RATE, waveform
 from rl.config import ConfigError, build
+from rl.data.clips import place_marks
 from rl.data.inspection import inspect
 from rl.data.sources import DataConfig, load
 from rl.types import Clip, Message, Prompt
@@ -245,6 +246,22 @@ def test_clips_of_a_function_of_ones_own(tmp_path: Path):
         with pytest.raises(ValueError, match=r".") as caught:
             load(config(text, data))
         assert str(caught.value) == f"data: {file}:prompts: prompt 1: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("messages", "says"),
+    [
+        ((), "row: no messages, so nothing is asked; give it at least one"),
+        (
+            (Message("assistant", "a"),),
+            "row: clips, and no message of a user to put them into; write one, or <audio_patch>",
+        ),
+    ],
+)
+def test_clips_without_a_place_are_one_line(messages: tuple[Message, ...], says: str) -> None:
+    with pytest.raises(ValueError, match=r".") as caught:
+        place_marks(messages, (Clip(path="a.wav"),), "row")
+    assert str(caught.value).startswith(says)
 
 
 def attempt(config: DataConfig) -> tuple[list[Prompt], str]:

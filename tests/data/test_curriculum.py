@@ -57,3 +57,8 @@ def test_the_seed_and_the_epoch_make_the_order() -> None:
 def test_a_draw_of_more_than_all_repeats() -> None:
     draw = ids(Curriculum(prompts(3), seed=0).draw(7))
     assert sorted(Counter(draw).values()) == [2, 2, 3]
+
+
+def test_prompts_that_share_an_id_count_as_one() -> None:
+    """A draw of more than there are different ones repeats; it had waited for another one for ever."""
+    assert ids(Curriculum([*prompts(1), *prompts(1)], seed=0).draw(3)) == ["0"] * 3

@@ -381,6 +381,27 @@ def test_spoken_digits_are_one_clip_or_one_each() -> None:
 
 
 @real
+def test_no_option_gives_a_string_of_digits_away() -> None:
+    """Its choices are single digits, beside which three would stand out."""
+    asked = recordings("fsdd", "train", kinds=["string", "order"], limit=4, multiple_choice=1.0)
+    assert [len(prompt.fields.get("options", ())) for prompt in asked] == [0, 4] * 4
+
+
+@real
+@pytest.mark.parametrize(
+    ("kinds", "style", "speakers"),
+    [(["digits"], "misled", None), (["string"], "mistaken", None), (["order", "transcript"], "misled", None), (["speaker"], "mistaken", ["jackson"])],
+)  # fmt: skip
+def test_chains_that_claim_another_answer_need_one(kinds: list[str], style: str, speakers: list[str] | None) -> None:
+    settings = {"path": str(DATA / "fsdd"), "kinds": kinds, "limit": 2, "chains": {style: 1.0}, "speakers": speakers}
+    for ask in (recordings_task.count, lambda *a, **k: list(recordings_task.recordings(*a, **k))):
+        with pytest.raises(
+            ConfigError, match=rf"^recordings\.chains\.{style}: '{kinds[-1]}' questions have no other answer"
+        ):
+            ask("train", **settings)
+
+
+@real
 def test_digits_that_arrive_are_waited_for_in_the_chain() -> None:
     (whole,) = recordings("fsdd", "train", kinds=["restated_sum"], limit=1, apart=True)
     (arriving,) = recordings("fsdd", "train", kinds=["restated_sum"], limit=1, arriving=True)

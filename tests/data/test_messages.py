@@ -177,6 +177,7 @@ REFUSED = [
     ({"content": [{"type": "image"}]}, "turn 2: a part of type 'image' () is no text and no sound; remove it or the row"),
     ({"content": [{"type": "tool_use", "id": "1", "input": {"a": 1}}]}, "turn 2: a part of type 'tool_use' ('id', 'input')"),
     ({"content": [{"type": "text", "text": "a", "citations": ["x"]}]}, "turn 2: a part of type 'text' ('text', 'citations')"),
+    ({"content": [{"type": "thinking", "thinking": "a", "text": "b"}]}, "turn 2: a part of type 'thinking' ('thinking', 'text')"),
     ({"content": [7]}, "turn 2: a part of the content is number, not a text or a mapping"),
     ({"content": {"text": "a"}}, "column 'messages.content' is mapping, not text"),
 ]  # fmt: skip

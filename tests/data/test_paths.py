@@ -159,6 +159,19 @@ def test_bad_csv(text: str, says: str) -> None:
     assert refusal(config("csv", "rows.csv")).startswith(says)
 
 
+@pytest.mark.parametrize("source", ["csv", "jsonl"])
+def test_a_file_that_may_not_be_read_is_one_line(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(f"rows.{source}", text="question,answer\n")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    # Root, as whom tests may run, is refused nothing.
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("builtins.open", refuse)
+    assert refusal(config(source, f"rows.{source}")).startswith(f"rows.{source}: cannot be read (permission denied); ")
+
+
 def test_csv_that_is_not_utf_8() -> None:
     Path("rows.csv").write_bytes("question,answer\nGröße?,1\n".encode("latin-1"))
     assert refusal(config("csv", "rows.csv")).startswith("rows.csv: not utf-8 (")

@@ -26,7 +26,19 @@ SHORTEN = user_functions.load(f"{FILE}:shorten", "data.problems")
     ],
 )
 def test_an_equation_is_written_as_short_as_it_can_be(equation: str, expression: str) -> None:
-    assert SHORTEN(equation) == expression
+    assert SHORTEN(equation, "row") == expression
+
+
+def test_an_equation_that_is_none_and_a_missing_column_are_one_line(tmp_path: Path) -> None:
+    row = {"id": "a", "question": "Four?", "equation": "( 4.0 *", "answer_final": "4", "split": "train"}
+    file = tmp_path / "rows.jsonl"
+    for rows, says in [
+        ([row], rf"^{file}:1: equation '\( 4\.0 \*' is no expression; correct it$"),
+        ([{"id": "a"}], rf"^{file}:1: no column 'question'"),
+    ]:
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        with pytest.raises(ValueError, match=says):
+            list(PROBLEMS("train", str(file)))
 
 
 def test_a_problem_whose_equation_does_not_lead_to_its_answer_is_left_out(tmp_path: Path) -> None:

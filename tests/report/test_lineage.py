@@ -65,6 +65,17 @@ def test_a_record_that_cannot_be_read_says_which(run: Path) -> None:
         read_lineage(run)
 
 
+def test_what_came_of_a_stage_whose_record_cannot_be_read_is_shown(run: Path) -> None:
+    (run / "stages" / "01-sft" / "done.json").write_text("{")
+    errors: list[ValueError] = []
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(render_tree(read_lineage(run, errors.append)))
+    lines = [line.rstrip() for line in console.export_text().splitlines()]
+    assert lines[:2] == ["model: sft", "├── distill@1  ← words (train)"]
+    assert lines[-1].strip() == "└── after  evaluate  ← words (train)"
+    assert len(errors) == 1
+
+
 def test_a_line_for_each_evaluation_that_cut_its_chains() -> None:
     def stage(name: str, *budgets: tuple[str, float, float]) -> Stage:
         metrics: dict[str, Any] = {"accuracy": 0.5}

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
@@ -82,3 +83,17 @@ def test_turns_are_shown_with_what_was_paid_and_heard(tmp_path: Path, sample) ->
     assert (first["text"], first["reply"], first["reward"], first["note"]) == ("low?", "[user] sure?", 0.5, "asked")
     assert (second["text"], second["reward"], len(second["clips"])) == ("<seg>0, 0.3</seg>", None, 1)
     assert write_report(tmp_path).read_text().count("data:audio/ogg") == 1
+
+
+@pytest.mark.parametrize("exchanges", ["{", '[{"text": "a"}]', "[7]", '[{"messages": [7]}]'])
+def test_a_rollout_file_with_damaged_exchanges_is_left_out(tmp_path: Path, exchanges: str, sample) -> None:
+    Tracker(tmp_path, "rlvr").record(1, {"reward": 1.0})
+    Tracker(tmp_path, "rlvr").record_rollouts(1, [sample()])
+    (file,) = (tmp_path / "rollouts").glob("*.parquet")
+    table = pq.read_table(file)
+    if "exchanges" in table.column_names:
+        table = table.drop_columns("exchanges")
+    pq.write_table(table.append_column("exchanges", pa.array([exchanges])), file)
+    errors: list[ValueError] = []
+    assert choose_samples(tmp_path, errors.append) == []
+    assert [str(error) for error in errors] == [f"{file}: exchanges that no run has written; delete the file"]

@@ -17,6 +17,7 @@ def make_mistake(chain: str, answer: str, choices: Sequence[str], random: Random
         number = random.choice(numbers)
         unit = chain[number.end() :]
         more = random.random() < 0.5
+        # Margins of questions are 3 dB, and factors of 1.25 at most (`questions.QUANTITIES`).
         if unit.startswith("dB"):
             value = float(number[0]) + (10 if more else -10)
         else:
@@ -24,6 +25,7 @@ def make_mistake(chain: str, answer: str, choices: Sequence[str], random: Random
         wrong = f"{value:.0f}" if unit.startswith(("Hz", "dB")) else f"{value:.2f}".rstrip("0").rstrip(".")
         return chain[: number.start()] + wrong + unit, answer
     claim = random.choice([choice for choice in choices if choice != answer])
+    # The last mention is the conclusion: what is measured stands before it.
     head, found, end = chain.rpartition(answer)
     return (f"{head}{claim}{end}" if found else f"{chain} {claim}"), claim
 

@@ -96,6 +96,7 @@ COLLECTIONS = {
         {
             "pitch": (_if_reliable("f0_median_hz"), _column("f0_pyin_median_hz")),
             "loudness": (_column("rms_dbfs"), _column("intensity_mean_db")),
+            # The second measure leaves out the silence around the word.
             "duration": (_column("duration_s"), lambda row: row["active_end_s"] - row["active_start_s"]),
             "brightness": (_column("spectral_centroid_hz"),),
             "rate": (_column("syllables_per_s"),),

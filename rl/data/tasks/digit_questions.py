@@ -42,6 +42,7 @@ def plan_digit_pairs(kind: str) -> Planner:
 
         def draw(n: int) -> Item:
             total = n % (LARGEST_SUM + 1)
+            # Between these bounds `total - first`, the second digit, is one from 0 to 9 as well.
             first = random.randint(max(0, total - 9), min(9, total))
             digits = first, total - first
             pair = [random.choice(groups[digit]) for digit in digits]
@@ -58,6 +59,7 @@ def plan_digit_pairs(kind: str) -> Planner:
             )
             return Item(question, (ids,), joined_length_s(2))  # equally long for all: length tells nothing
 
+        # Where nobody says one of the digits, some totals could not be drawn at all.
         return draw_distinct(size if len(groups) == 10 else 0, draw)
 
     return plan
@@ -159,6 +161,7 @@ DIGIT_PLANNERS: dict[str, Planner] = {
 
 def check_arriving(arriving: bool, kinds: Sequence[str] | None) -> None:
     """Raise ConfigError where questions are to arrive whose chains cannot wait."""
+    # Without `kinds` come those that are not on request, whose chains wait for nothing: "" stands for them.
     if arriving and not set(kinds or [""]) <= set(SENTENCES):
         raise ConfigError(f"recordings.arriving: only of the kinds {', '.join(SENTENCES)}; name these alone in `kinds`")
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from rl.audio import encode, waveform
 from rl.config import ConfigError, build
 from rl.data.rows import rank
 from rl.data.tasks.questions import Question, check_share
-from rl.types import Clip
+from rl.types import Clip, Prompt
 
 MOST_NOISE_DB = 60.0
 """Bound of a signal-to-noise ratio, dB, on both sides."""
@@ -69,8 +69,22 @@ def add_noise(clip: Clip, snr_db: float, seed: str) -> Clip:
 
     samples = waveform(clip).astype(np.float64)
     power = float(np.mean(samples**2))
+    # The 48 bits of a rank as a whole number: a seed that depends on the text alone.
     random = np.random.default_rng(int(rank(seed) * 2**48))
     noisy = samples + random.normal(0.0, (power / 10 ** (snr_db / 10)) ** 0.5, len(samples))
     # Louder clips are scaled down, noise and voice alike, so that no peak is cut.
     noisy /= max(1.0, float(np.abs(noisy).max(initial=0.0)) / 0.99)
     return Clip(path=clip.path, data=encode(noisy.astype(np.float32)))
+
+
+def impair(prompt: Prompt, question: Question, noise_db: Sequence[float] | None, misheard: Misheard | None) -> Prompt:
+    """Return the prompt with noise over its clips, and with what a made-up recogniser has heard; as it is without either."""
+    fields: dict[str, object] = dict(prompt.fields)
+    clips = (*prompt.clips, *prompt.later)
+    if noise_db is not None:
+        level = draw_noise(noise_db, question.id)
+        fields["noise_db"] = level
+        clips = tuple(add_noise(clip, level, f"{question.id}/{i}") for i, clip in enumerate(clips))
+    if misheard is not None:
+        fields["external"] = misheard.hear(question)
+    return replace(prompt, clips=clips[: len(prompt.clips)], later=clips[len(prompt.clips) :], fields=fields)

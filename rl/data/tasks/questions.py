@@ -100,7 +100,7 @@ class Question:
     answer: str
     chain: str
     choices: tuple[str, ...]
-    """Possible answers, for multiple choice."""
+    """Possible answers, or the words of which they are made."""
     attributes: tuple[Mapping[str, Any], ...]
     """The quantities of each clip that the answer rests on, as measured or synthesised."""
     labels: Mapping[str, str] | None = None
@@ -108,10 +108,17 @@ class Question:
     description: str = ""
     """The sound in words, for a model that reads; empty where nobody has written it down."""
 
+    @property
+    def alternatives(self) -> list[str]:
+        """Other answers that are possible; none where the choices are only the words of one."""
+        # Beside a string of three digits, options of one digit each would give the right one away.
+        return [choice for choice in self.choices if choice != self.answer] if self.answer in self.choices else []
+
 
 def are_comparable(quantity: str, a: float | None, b: float | None) -> bool:
     """Return True where both values are known and differ by the margin, and on the chain's grid too."""
     q = QUANTITIES[quantity]
+    # With one text for both values a chain would call one of two equal numbers the greater.
     return a is not None and b is not None and q.differ(a, b) and q.show(a) != q.show(b)
 
 
@@ -160,8 +167,8 @@ def make_prompt(
     if question.labels is not None:
         fields["labels"] = dict(question.labels)
     random = Random(f"options/{question.id}")  # the same question has the same options in every stage
-    if random.random() < multiple_choice and len(question.choices) > 1:
-        wrong = [choice for choice in question.choices if choice != answer]
+    wrong = question.alternatives
+    if random.random() < multiple_choice and wrong:
         options = random.sample(wrong, min(3, len(wrong)))
         # Answers are right in turn over `choices`: the place moves on once all of them have been.
         place = ordinal // len(question.choices) % (len(options) + 1)
@@ -223,6 +230,8 @@ CHAIN_STYLES = {
     "denial": "claims not to hear",
 }
 """Style of a demonstration's chain -> what it does."""
+CLAIMING_STYLES = ("misled", "mistaken")
+"""Styles whose chains may claim another answer than the right one."""
 
 
 @dataclass(frozen=True)
@@ -247,6 +256,15 @@ class Chains:
             raise ConfigError(f"{place}.ask: it ends the questions of the share `asked` in `chains`; give both or none")
         return cls(shares or {"measured": 1.0}, ask)
 
+    def check(self, questions: Iterable[Question], place: str) -> None:
+        """Raise ConfigError where chains are to claim another answer and a kind of question has none."""
+        claiming = [style for style in CLAIMING_STYLES if self.shares.get(style)]
+        for question in questions if claiming else ():
+            if not question.alternatives:
+                raise ConfigError(
+                    f"{place}.chains.{claiming[0]}: '{question.kind}' questions have no other answer to claim; remove the style, or the kind"
+                )
+
     def demonstrate(
         self, question: Question, text: str, answer: str, options: Sequence[str] = ()
     ) -> tuple[str, Demonstration]:
@@ -264,7 +282,7 @@ class Chains:
             )
         claim, mistake = question.answer, ""
         if style == "misled":
-            claim = random.choice(options or question.choices)
+            claim = random.choice(options or question.choices)  # the right one too: `check` saw that there is another
         elif style == "mistaken":
             mistake, claim = make_mistake(question.chain, question.answer, options or question.choices, random)
         if claim != question.answer:

@@ -70,6 +70,7 @@ def tone(
         harmonics=partials,
         seed=random.getrandbits(32),
     )
+    # The centroid of partials of equal amplitude, as `Sound.centroid` has it, at the grid's pitch.
     grid["brightness"] = grid["pitch"] * (partials + 1) / 2
     exact = {"pitch": sound.hertz, "loudness": sound.decibels, "duration": sound.seconds, "brightness": sound.centroid}
     return DrawnClip((sound,), grid, exact)
@@ -79,6 +80,7 @@ def noise(random: Random) -> DrawnClip:
     """Draw white noise."""
     like = tone(random)
     sound = replace(like.sounds[0], shape="noise", hertz=0.0, harmonics=1)
+    # White noise has no pitch, and one centroid whatever is drawn: neither is named.
     grid = {name: like.grid[name] for name in ("loudness", "duration")}
     exact = {name: like.exact[name] for name in ("loudness", "duration")}
     return DrawnClip((sound,), grid, exact)
@@ -100,6 +102,7 @@ def beats(random: Random, rate: float, count: int | None = None) -> DrawnClip:
     """Draw beats at a rate, per second; as many as there is time for when no `count` is given."""
     like = tone(random, harmonics=(1,)).sounds[0]
     per_second = _near(random, rate)
+    # The last beat, (number - 1) / per_second s after the first one, must end within the clip.
     number = int((BEATS_CLIP_S - BURST_S) * per_second) + 1 if count is None else count
     spare_s = BEATS_CLIP_S - BURST_S - (number - 1) / per_second
     before_s = round(random.uniform(0, spare_s), 4)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from itertools import permutations
 from pathlib import Path
@@ -27,7 +26,7 @@ from rl.data.tasks.corpora import (
     locate_collection,
 )
 from rl.data.tasks.digit_questions import DIGIT_PLANNERS, check_arriving, hear_in_turn
-from rl.data.tasks.impaired import Misheard, add_noise, check_noise, draw_noise
+from rl.data.tasks.impaired import Misheard, check_noise, impair
 from rl.data.tasks.items import Item, Planner, draw_distinct
 from rl.data.tasks.questions import (
     COMPARISONS,
@@ -78,18 +77,19 @@ def recordings(
     the styles of demonstrations and `ask` ends the questions of the style `asked` (`questions.CHAIN_STYLES`). Prompts on one
     recording have `fields["labels"]`, a label for each head of an encoder that applies. Raises ValueError."""
     check_share(multiple_choice, "recordings.multiple_choice")
-    shares = Chains.build(chains, ask, "recordings")
     check_arriving(arriving, kinds)
     misheard = _check_hearing(noise_db, external)
     file = locate_collection(path)
-    for item, ordinal in _plan(file, split, _as_tuple(kinds), limit, seed, _as_tuple(speakers)):
+    plan = _plan(file, split, _as_tuple(kinds), limit, seed, _as_tuple(speakers))
+    shares = _check_chains(plan, chains, ask)
+    for item, ordinal in plan:
         recordings_by_id = load_clips(file)  # cached; only here, since planning needs no sound
         if item.total_s is None or apart or arriving:
             clips = [recordings_by_id[id] for ids in item.clips for id in ids]
         else:
             clips = [join_recordings(file, ids, item.total_s) for ids in item.clips]
         prompt = make_prompt(item.question, clips, ordinal, multiple_choice, shares)
-        yield _impair(hear_in_turn(prompt) if arriving else prompt, item.question, noise_db, misheard)
+        yield impair(hear_in_turn(prompt) if arriving else prompt, item.question, noise_db, misheard)
 
 
 def _check_hearing(noise_db: list[float] | None, external: dict[str, object] | None) -> Misheard | None:
@@ -99,17 +99,11 @@ def _check_hearing(noise_db: list[float] | None, external: dict[str, object] | N
     return None if external is None else Misheard.build(external, "recordings.external")
 
 
-def _impair(prompt: Prompt, question: Question, noise_db: list[float] | None, misheard: Misheard | None) -> Prompt:
-    """Return the prompt with noise over its clips, and with what a made-up recogniser has heard; as it is without either."""
-    fields: dict[str, object] = dict(prompt.fields)
-    clips = (*prompt.clips, *prompt.later)
-    if noise_db is not None:
-        level = draw_noise(noise_db, question.id)
-        fields["noise_db"] = level
-        clips = tuple(add_noise(clip, level, f"{question.id}/{i}") for i, clip in enumerate(clips))
-    if misheard is not None:
-        fields["external"] = misheard.hear(question)
-    return replace(prompt, clips=clips[: len(prompt.clips)], later=clips[len(prompt.clips) :], fields=fields)
+def _check_chains(plan: Sequence[tuple[Item, int]], chains: dict[str, float] | None, ask: str | None) -> Chains:
+    """Return the shares of the styles. Raises ConfigError for those that no demonstration of the planned questions can have."""
+    shares = Chains.build(chains, ask, "recordings")
+    shares.check((item.question for item, _ in plan), "recordings")
+    return shares
 
 
 def count(
@@ -118,6 +112,8 @@ def count(
     kinds: list[str] | None = None,
     limit: int | None = None,
     seed: int = 0,
+    chains: dict[str, float] | None = None,
+    ask: str | None = None,
     speakers: list[str] | None = None,
     noise_db: list[float] | None = None,
     external: dict[str, object] | None = None,
@@ -127,7 +123,9 @@ def count(
     """Return the number of prompts that `recordings` makes, without reading sound."""
     check_arriving(arriving, kinds)
     _check_hearing(noise_db, external)
-    return len(_plan(locate_collection(path), split, _as_tuple(kinds), limit, seed, _as_tuple(speakers)))
+    plan = _plan(locate_collection(path), split, _as_tuple(kinds), limit, seed, _as_tuple(speakers))
+    _check_chains(plan, chains, ask)
+    return len(plan)
 
 
 def _as_tuple(names: list[str] | None) -> tuple[str, ...] | None:

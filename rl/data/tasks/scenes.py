@@ -156,6 +156,7 @@ def _scene(random: Random, mark: str, tones: str) -> Scene:
     marked = dict(zip(random.sample(range(FIGURES), len(MARKS)), MARKS, strict=True))
     # Between two groups, a figure with or without its mark, at least one slot is empty; the others may be anywhere.
     spare = count - FIGURES - len(MARKS) - (FIGURES - 1)
+    # Sorted, so that before[i] is how many of the spare slots lie anywhere before figure i.
     before = sorted(random.randint(0, spare) for _ in range(FIGURES))
     sounds: list[tuple[float, Sound]] = []
     slots: dict[str, int] = {}
@@ -168,6 +169,7 @@ def _scene(random: Random, mark: str, tones: str) -> Scene:
             slots[name] = slot
         words = tones if marked.get(i) == mark else random.choice(PATTERNS)
         sounds += _figure(random, words, _within(random, slot, FIGURE_AT))
+        # The slot of the figure, that of its mark if it has one, and the empty one behind the group.
         filled += 3 if i in marked else 2
     # With room for a stretch around the last slot.
     return Scene(tuple(sounds), stretch_of(count - 1)[1], tones, slots)

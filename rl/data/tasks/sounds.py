@@ -106,6 +106,7 @@ def _ask_direction(random: Random, n: int) -> Draw:
 
 def _ask_beats(random: Random, n: int) -> Draw:
     count = n % 5 + 1
+    # From 5 a second on, five beats fit into the clip's one second.
     clip = beats(random, random.uniform(5, 8), count)
     del clip.grid["rate"]  # any rate, on no grid: no label for it
     chain = " ".join(map(str, range(1, count + 1)))
@@ -247,6 +248,7 @@ def _draw(kind: str, split: str, n: int, seed: int) -> Draw:
     attempt = 0
     while True:
         clips, question = KINDS[kind](Random(f"{seed}/{kind}/{n}/{attempt}"), n)
+        # Sorted: the same two clips the other way round belong to the same split.
         if split_of("/".join(sorted(clip.key for clip in clips))) == split:
             return clips, question
         attempt += 1

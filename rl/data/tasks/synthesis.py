@@ -92,6 +92,7 @@ def _set_level(samples: np.ndarray, decibels: float) -> np.ndarray:
     """Return the samples faded in and out and scaled to an RMS level in dBFS."""
     import numpy as np
 
+    # Before the level is measured: a fade takes away from the RMS.
     samples = fade(samples)
     return (samples * 10 ** (decibels / 20) / np.sqrt(np.mean(samples**2))).astype(np.float32)
 
@@ -103,6 +104,7 @@ def fade(samples: np.ndarray) -> np.ndarray:
     edge = min(round(FADE_S * SAMPLE_RATE), len(samples) // 4)  # half of a very short sound stays at full level
     ramp = np.linspace(0, 1, edge, endpoint=False, dtype=samples.dtype)
     samples[:edge] *= ramp
+    # Not `-edge:`, which is the whole array where the edge is 0.
     samples[len(samples) - edge :] *= ramp[::-1]
     return samples
 
