@@ -52,6 +52,7 @@ def first_item(value: object) -> object:
 def _items(value: object) -> list[object] | None:
     """Return the items of a list, a tuple, an array or a tensor that has any dimension; None for anything else."""
     if hasattr(value, "tolist") and not isinstance(value, list | tuple):
+        # Of an array without dimensions `tolist` makes a bare number, which is no list of scores.
         value = value.tolist()  # type: ignore[attr-defined]
     return list(cast("Sequence[object]", value)) if isinstance(value, list | tuple) else None
 
@@ -59,12 +60,13 @@ def _items(value: object) -> list[object] | None:
 def read_number(value: object) -> float | None:
     """Return a number of Python's, numpy's or torch's, also a bool or an array of one; None for anything else."""
     number = value
-    if hasattr(value, "item") and getattr(value, "size", 1) != 0:
-        with contextlib.suppress(ValueError, RuntimeError, TypeError):  # more than one value
+    # An array or a tensor with any other number of values than one, or an integer beyond all floats.
+    with contextlib.suppress(ValueError, RuntimeError, TypeError, OverflowError):
+        if hasattr(value, "item"):
             number = cast("object", value.item())  # type: ignore[attr-defined]
-    if isinstance(number, str | bytes | complex) or not hasattr(number, "__float__"):
-        return None
-    return float(cast(float, number))
+        if not isinstance(number, str | bytes | complex) and hasattr(number, "__float__"):
+            return float(cast(float, number))
+    return None
 
 
 def _read_one(result: object) -> object:

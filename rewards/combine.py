@@ -171,8 +171,9 @@ class RewardConfig:
 
     def success(self, prompt: Prompt, verdict: Verdict) -> float:
         """Return what dynamic sampling compares within a group: the part `accuracy` where it counts in the score of this
-        prompt, 0 if its gate kept it from being asked; the score where no part of that name counts."""
-        if any(p.name == "accuracy" and p.applies(prompt) and p.weight_for(prompt) != 0 for p in self.parts):
+        prompt, 0 if its gate kept it from being asked; the score if no part of that name counts or has an opinion."""
+        counts = any(p.name == "accuracy" and p.applies(prompt) and p.weight_for(prompt) != 0 for p in self.parts)
+        if counts and f"accuracy/{NO_OPINION}" not in verdict.parts:
             return verdict.parts.get("accuracy", 0.0)
         return verdict.score
 
@@ -201,6 +202,7 @@ def combine(results: Results, prompt: Prompt, clip: tuple[float, float] | None =
     if abstaining and all(verdict is None or NO_OPINION in verdict.parts for _, verdict in results):
         names = ", ".join(part.name for part in abstaining)
         return Verdict(error=f"no part of the reward has an opinion on this sample: {names}")
+    # All scores before any sum: a gate may name a part that stands behind its own.
     for part, verdict in results:
         if verdict is not None and verdict.error is None and part in abstaining:
             parts[f"{part.name}/{NO_OPINION}"] = 1.0

@@ -18,6 +18,7 @@ def add_turn_rewards(verdict: Verdict, rollout: Rollout) -> Verdict:
     for exchange in rollout.exchanges:
         if exchange.reply.reward is not None:
             spans.append(RewardSpan(start, exchange.start, exchange.reply.reward, "tokens"))
+        # The tokens of the reply itself are not the policy's: no span holds them.
         start = exchange.end
     if not spans or verdict.error is not None:
         return verdict

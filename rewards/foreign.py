@@ -11,9 +11,10 @@ import asyncio
 import contextlib
 import importlib
 import inspect
+import math
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import cast
 
@@ -93,8 +94,10 @@ class ForeignReward:
     def _columns(self, prompt: Prompt) -> Columns:
         """Return the prompt's columns, as the data set has them."""
         columns = {name: value for name, value in prompt.fields.items() if name not in ("prompt", "completion")}
+        # A column of the data that has one of these names wins.
         columns = {"id": prompt.id, "source": prompt.source, "answer": prompt.answer, **columns}
         for name in GOLD_NAMES:
+            # One with a default may mean something else by the name, and works without.
             if name in self.signature.required and name not in columns:
                 columns[name] = prompt.answer
         return columns
@@ -160,7 +163,7 @@ class _Notes:
     def log_metric(self, name: str, value: object) -> None:
         """Take a number; it becomes a part."""
         number = read_number(value)
-        if number is not None:
+        if number is not None and math.isfinite(number):  # a lack of a side note costs no sample its score
             self.metrics[name] = number
 
     def log_extra(self, column: str, values: object) -> None:
@@ -172,7 +175,7 @@ class _Notes:
         if not isinstance(result, Verdict) or result.error is not None or not (self.metrics or self.texts):
             return result
         reason = "; ".join([*filter(None, [result.reason]), *self.texts])
-        return Verdict(result.score, {**self.metrics, **result.parts}, None, reason, result.read)
+        return replace(result, parts={**self.metrics, **result.parts}, reason=reason)
 
 
 def import_all(modules: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ batch (`RewardService(config, folder, models={…})`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ from rl.types import RewardSpan, Rollout, Verdict
 Model = Callable[[Sequence[Any]], Sequence[Any]]
 """A model that the run serves: a function from a batch of items to as many answers, in order. Each verifier decides what
 an item is (`Any`): the judge sends conversations, the reward model rollouts."""
+_CLOSE_S = 10.0  # to cancel what is in flight and to close the connections
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -61,6 +63,16 @@ def ask_once(open_verifier: Callable[[], ModelVerifier], rollout: Rollout) -> Ve
             await verifier.close()
 
     return asyncio.run(ask())
+
+
+def add_metrics(metrics: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return the totals of several verifiers together. Means cannot be added up: of the latency the longest is told."""
+    totals: dict[str, float] = {}
+    for each in metrics:
+        for name, value in each.items():
+            previous = totals.get(name, 0.0)
+            totals[name] = max(previous, value) if name.endswith("latency") else previous + value
+    return totals
 
 
 def connect(verifier: str, args: Mapping[str, object], models: Mapping[str, Model]) -> ModelVerifier:
@@ -103,7 +115,9 @@ class Loop:
             await asyncio.gather(*(verifier.close() for verifier in verifiers), return_exceptions=True)
 
         if not self._loop.is_closed():
-            asyncio.run_coroutine_threadsafe(drop(), self._loop).result()
+            # A connection that does not close must not keep the run from ending.
+            with contextlib.suppress(TimeoutError):
+                asyncio.run_coroutine_threadsafe(drop(), self._loop).result(_CLOSE_S)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
@@ -131,7 +145,8 @@ class Batches(Generic[Item, Answer]):
     `size` at once, and one batch after the other.
 
     An item whose batch raises is asked again alone, so that one bad item spoils no other answer. An item whose call takes
-    longer than `deadline_s` (seconds) gets TimeoutError.
+    longer than `deadline_s` (seconds) gets TimeoutError, and so does one whose turn comes while the model has hung in
+    an earlier call for two deadlines.
     """
 
     def __init__(self, model: Callable[[Sequence[Item]], Sequence[Answer]], size: int, deadline_s: float) -> None:
@@ -158,7 +173,10 @@ class Batches(Generic[Item, Answer]):
     async def _send_batches(self) -> None:
         await asyncio.sleep(0.005)  # long enough for all items that are submitted together to join the batch
         while self._waiting:
-            batch, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
+            waiting = [pair for pair in self._waiting if not pair[1].done()]  # done: whoever asked has given up
+            batch, self._waiting = waiting[: self._size], waiting[self._size :]
+            if not batch:
+                break
             try:
                 answers = await self._call([item for item, _ in batch])
             except Exception as error:  # isolation boundary: a model
@@ -166,8 +184,11 @@ class Batches(Generic[Item, Answer]):
                 if len(batch) == 1 or isinstance(error, TimeoutError):
                     _settle(batch, [error] * len(batch))
                     continue
-                answers = [await self._call_alone(item) for item, _ in batch]
-            _settle(batch, answers)
+                for item, answer in batch:
+                    if not answer.done():
+                        _resolve(answer, await self._call_alone(item))
+            else:
+                _settle(batch, answers)
 
     async def _call_alone(self, item: Item) -> Answer | Exception:
         try:
@@ -176,6 +197,8 @@ class Batches(Generic[Item, Answer]):
             return error
 
     async def _call(self, items: Sequence[Item]) -> Sequence[Answer]:
+        if not self._inbox.empty():  # a whole deadline was too short for the thread to take the batch before this one
+            raise TimeoutError("the served model did not answer: it still hangs in an earlier call")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Sequence[Answer]] = loop.create_future()
         if self._thread is None:

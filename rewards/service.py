@@ -22,7 +22,7 @@ from rewards.contract import OVER_DEADLINE, Case, describe_mismatch
 from rewards.exchanges import add_turn_rewards
 from rewards.gating import PartialVerdict
 from rewards.pool.dispatch import Dispatcher
-from rewards.served import Model
+from rewards.served import Model, add_metrics
 from rl.types import Rollout, Scored, Verdict
 
 _RECENT = 256  # samples over which the share of errors is taken
@@ -80,12 +80,13 @@ class RewardService:
         self._dispatcher.close()
 
     def metrics(self) -> dict[str, float]:
-        """Return what the parts that ask a model have spent so far (requests, tokens, cost), as `part/metric`."""
-        return {
-            f"{self.config.judging[i].name}/{metric}": float(value)
+        """Return what the parts that ask a model have spent so far (requests, tokens, cost), as `part/metric`. Parts of
+        one name, which judge different prompts, are taken together."""
+        named_metrics = [
+            {f"{self.config.judging[i].name}/{metric}": float(value) for metric, value in verifier.metrics().items()}
             for i, verifier in self._dispatcher.model_verifiers.items()
-            for metric, value in verifier.metrics().items()
-        }
+        ]
+        return add_metrics(named_metrics)
 
     @property
     def pending(self) -> int:

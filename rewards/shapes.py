@@ -65,6 +65,8 @@ def _is_parroted(prompt: Prompt, question: str, response: str) -> bool:
     words, gold_words = _words(answer) - _GLUE, _words(gold)
     if _numbers(gold) and len(gold_words) <= _MOST_UNITS:
         return _repeats_numbers(question, answer, gold, alternatives)
+    # The question's words may be right where the gold consists of them too (the task is to copy or to choose), where
+    # the gold is a yes or no, or where they inflect a word of an alternative.
     is_honest = gold_words <= _words(question) or gold_words <= _POLAR or _share_stem(words, alternatives)
     return bool(words) and words <= _words(question) and _numbers(answer) <= _numbers(question) and not is_honest
 
@@ -72,6 +74,7 @@ def _is_parroted(prompt: Prompt, question: str, response: str) -> bool:
 def _repeats_numbers(question: str, answer: str, gold: str, alternatives: Sequence[str]) -> bool:
     """Return whether an answer has the question's numbers alone, or its sum as it stands there, and nowhere the gold."""
     numbers, given_numbers, right = _numbers(answer), _numbers(question), _numbers(gold)
+    # The question has the gold's numbers itself, or the answer has one of an alternative's: that may be solved.
     if not numbers or right <= given_numbers or any(numbers & _numbers(text) for text in alternatives):
         return False
     if _words(answer) & _NUMBER_WORDS - _words(question):  # "49 + 26 is seventy-five"
@@ -89,6 +92,7 @@ def _echoes(prompt: Prompt, question: str, response: str) -> bool:
     if len(words) < _FEWEST_WORDS or not _words(response) - _GLUE <= words:
         return False
     question_text = _content(question)
+    # Where the gold holds the whole question, as a corrected text does, so may the answer.
     if question_text not in _content(response) or question_text in _content(prompt.answer or ""):
         return False
     # With neither a gold nor the instruction in the same turn ("Correct it if need be"), the same again may be right.

@@ -106,6 +106,7 @@ def equations_equal(gold: tuple[str, str], pred: tuple[str, str], keeps_sign: bo
     if not all(differences):
         return False
     a, b = (difference[0] for difference in differences)
+    # `b` is zero for `x = x`, of which everything is a multiple.
     if not isinstance(a, sympy.Expr) or not isinstance(b, sympy.Expr) or b.is_zero:
         return False
     if {str(symbol) for symbol in a.free_symbols} != {str(symbol) for symbol in b.free_symbols}:

@@ -52,6 +52,7 @@ class _Parser:
 
     def sum(self) -> Value:
         self.depth += 1
+        # Each level takes several calls of Python's, and an answer may consist of nothing but brackets.
         if self.depth > 60:
             raise UnreadableError
         terms = [self._signed_product()]
@@ -59,6 +60,7 @@ class _Parser:
             start, self.position = self.position, sign.end()
             try:
                 term = self._product()
+            # A sign without a term behind it belongs to what follows the expression.
             except UnreadableError:
                 self.position = start
                 break
@@ -85,6 +87,7 @@ class _Parser:
             elif not self._skip_to_factor():
                 break
             try:
+                # Only behind an operator may a factor have a sign, as in 2 · -3: `2 -3` is a difference.
                 factor = self._power(signed=operator is not None)
             except UnreadableError:
                 self.position = start
@@ -122,6 +125,7 @@ class _Parser:
                 exponent = self.sum()
                 self._expect("}")
                 value, is_power_of_ten = values.raise_to(value, exponent), is_ten and exponent.is_digits
+                # Work that is done: 10^{3} is as final a form as 1000.
                 if is_power_of_ten:
                     value = replace(value, undone=frozenset())
             else:
@@ -154,6 +158,7 @@ class _Parser:
         if not fraction or whole.is_decimal or not isinstance(whole.real, Fraction) or whole.real.denominator != 1:
             return whole
         top, bottom = int(fraction[1] or fraction[3]), int(fraction[2] or fraction[4])
+        # Only a proper fraction makes a mixed number: `2 3/2` is none.
         if not 0 < top < bottom:
             return whole
         self.position = fraction.end()
@@ -210,10 +215,11 @@ class _Parser:
 def _value_of_digits(match: re.Match[str]) -> Value:
     whole, part = (match["whole"] or "0").replace(",", ""), (match["part"] or match["bare_part"] or "")[1:]
     power, repeat = int(match["power"] or 0), match["repeat"]
-    if len(whole) + len(part) > 5000:
+    if len(whole) + len(part) + len(repeat or "") > 4000:  # Python reads no integer of over 4300 digits
         raise UnreadableError
     real = Fraction(int(whole + part), 10 ** len(part))
     if repeat:
+        # 0.1\overline{6} is 0.1 + 6/9 · 1/10: the block over as many nines, behind the digits that do not repeat.
         real += Fraction(int(repeat), (10 ** len(repeat) - 1) * 10 ** len(part))
     real = real * 10**power if power >= 0 else real / 10**-power
     return Value(real, is_decimal=(bool(part) or power < 0) and not repeat, is_digits=not repeat)

@@ -75,6 +75,7 @@ def main_phrase(prose: str, spans: list[tuple[int, int]]) -> tuple[int, int]:
     if bracket >= 0 and ")" not in prose[bracket : spans[-1][0]]:
         spans = [span for span in spans if span[1] <= bracket]
     for i in range(len(spans) - 1, 0, -1):
+        # With the first sign of the phrase behind it, on which some of the patterns end (`\S\Z`).
         between = prose[spans[i - 1][1] : spans[i][0] + 1]
         if _PER.match(prose, spans[i][1]) and re.search(r"[,:(]\s*\S\Z", between):
             continue  # "48 eggs, 12 for each cake"

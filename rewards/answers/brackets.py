@@ -12,6 +12,7 @@ def closing_of(text: str, start: int) -> int:
     position = start
     while position < len(text):
         char = text[position]
+        # `\[` is no bracket that counts, but `\{` opens a set.
         if char == "\\" and text[position + 1 : position + 2] not in ("{", "}"):
             position += 2
             continue
@@ -49,6 +50,7 @@ def split_top(text: str, separators: str) -> list[str]:
 
 
 def _in_thousands(text: str, comma: int) -> bool:
+    # Only the neighbourhood is searched: of the whole text each comma of a long list would cost its length.
     before = re.search(r"(?<![\d,])\d{1,3}(?:,\d{3})*$", text[max(0, comma - 24) : comma])
     return bool(before and re.match(r"\d{3}(?:,\d{3})*(?![\d,])", text[comma + 1 : comma + 40]))
 

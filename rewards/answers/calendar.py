@@ -86,6 +86,7 @@ def _read_time(text: str, bare: str) -> Moment | None:
     if match["half"]:
         if not 1 <= hour <= 12:
             return None
+        # 12 am is midnight, and 12 pm noon.
         hour = hour % 12 + (12 if "p" in match["half"].lower() else 0)
     return Moment(text, minutes=Fraction(hour * 60 + minute) + Fraction(second, 60))
 

@@ -51,6 +51,7 @@ _GRID = re.compile(
     re.DOTALL,
 )
 _CASE_WORD = re.compile(rf"^\s*{WORD_MARK}?(?:if|for|when|where)(?![a-zA-Z])")
+# Not three digits behind the comma, which are thousands, unless a 0 stands before it.
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d{1,2}|-?\d+,\d{4,}|-?0,\d+")
 _BRACKETS = {"(": ")]", "[": "])[(", "]": "[]", "\\{": ("\\}",), "{": "}", "\\langle": ("\\rangle",)}
 _UNION = re.compile(r"\\cup(?![a-z])")
@@ -119,6 +120,7 @@ def _read_ratio(text: str) -> Series | None:
 
 def _read_grid(text: str) -> Answer | None:
     match = _GRID.fullmatch(text)
+    # A vmatrix is a determinant, and so a number that is still to be worked out.
     if match is None or "\\begin{" in match[2] or match[1] == "vmatrix":
         return None
     rows = [row.split("&") for row in re.split(r"\\\\(?:\[[^\]]*\])?|\\cr(?![a-z])", match[2]) if row.strip()]
@@ -274,6 +276,8 @@ def _read_list(text: str) -> Series | None:
     return Series(text, items, mark, mark)
 
 
+# The first that can read a text decides. Dates come before arithmetic (2023-01-05 is no difference), lists before
+# equations (`x = 1, y = 2` is two of them).
 _READERS: tuple[Callable[[str], Answer | None], ...] = (
     read_moment,
     read_duration,

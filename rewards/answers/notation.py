@@ -175,6 +175,7 @@ def plain(text: str) -> str:
     within an environment and beside a comma they go."""
     text = _DOUBLE_ESCAPE.sub(r"\\", text)
     if "\\begin" not in text:
+        # A doubled escape of `\{`; within an environment `\\` would end a row.
         text = re.sub(r"(?<!\\)\\\\(?=[{}])", r"\\", text)
     text = "".join(_ascii_of(char) for char in text)
     text = _FONT.sub(r"\\text{\1}", _FONT_LETTER.sub(r"\\\1{\2}", text))
@@ -237,6 +238,7 @@ def _with_overline(match: re.Match[str]) -> str:
         repeats = 1
         while digits.endswith(block * (repeats + 1)):
             repeats += 1
+        # Two equal digits at the end may be chance: 0.33… stays 0.33, 0.333… is a third.
         if repeats * length >= 3 and repeats > 1:
             return f"{whole}.{digits[: -length * repeats]}\\overline{{{block}}}"
     return f"{whole}.{digits}"

@@ -98,6 +98,7 @@ def _is_math(prose: str, token: re.Match[str], kind: str | None, is_glued: bool,
         following = prose[token.end() :].lstrip(f" {EDGE}")
         touches = following[:1] and (following[0] in "=<>^_+-*/" or following.startswith(("\\", "(")))
         alone = prose[token.start() - 1 : token.start()] == EDGE and prose[token.end() : token.end() + 1] == EDGE
+        # Within mathematics an x before a number, as in 3 x 4, multiplies.
         return is_glued or bool(touches) or alone or (token[0] == "x" and within and following[:1].isdigit())
     return False
 

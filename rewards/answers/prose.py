@@ -126,6 +126,7 @@ def _find_statement(prose: str) -> Span:
         if text.strip() and _is_mathematics(text) and _stands(text):
             return Span(text, "stated", sentence)
     for start, end in _standing(sentence):
+        # Only the first phrase can stand right behind the head.
         if _FILLERS.fullmatch(sentence[:start]) and not is_bounded_after(sentence, end):
             return Span(sentence[start:end], "stated", sentence)
         break

@@ -11,6 +11,7 @@ from rewards.answers.values import DIVISION, PRODUCT, Value, same_value
 
 
 def numbers_equal(gold: Number, pred: Number, policy: Policy) -> bool:
+    # A product is refused only where its numbers repeat those of the question (`rewards.answers.repeats`).
     undone = pred.value.undone - gold.value.undone - {PRODUCT}
     if gold.value.undone:
         undone -= {DIVISION}  # beside \frac{2^{100}-1}{3} also (2^{100}-1)/3
@@ -61,6 +62,7 @@ def _scale(value: Value, factor: Fraction) -> Value:
 
 def ratio_value_equal(number: Number, ratio: Series) -> bool:
     a, b = (item.value.real for item in ratio.items if isinstance(item, Number))
+    # A second part that begins with 0, as in 12:05, is minutes: no value of a ratio.
     if not isinstance(a, Fraction) or not isinstance(b, Fraction) or not b or ratio.items[1].text.startswith("0"):
         return False
     return number.unit.is_empty and same_value(number.value, Value(a / b))
@@ -71,6 +73,7 @@ def moments_equal(gold: Moment, pred: Moment, policy: Policy) -> bool:
         return False
     if gold.date is None or pred.date is None:
         return True
+    # The answer may say a year that the gold leaves out, but leave out none that it says.
     year_fits = gold.date[0] is None or gold.date[0] == pred.date[0]
     return year_fits and gold.date[1:] == pred.date[1:]
 
@@ -82,6 +85,7 @@ def moment_and_ratio_equal(gold: Answer, pred: Answer, policy: Policy) -> bool:
     if moment.minutes is None or ratio.opening != ":" or len(ratio.items) != 2 or policy.units == "required":
         return False
     hour, minute = (item.value.real for item in ratio.items if isinstance(item, Number))
+    # 720 minutes are half a day: `3:30` says neither am nor pm, and fits both.
     return (hour * 60 + minute - moment.minutes) % 720 == 0  # type: ignore[operator]
 
 

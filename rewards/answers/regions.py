@@ -47,6 +47,7 @@ def region(answer: Answer) -> Region | None:
         return _reals_without(answer)
     if not isinstance(answer, Series):
         return None
+    # The second condition is for bare lists: their opening is the empty text, which every text contains.
     if answer.opening in "([]" and answer.opening:
         return _region_of_interval(answer)
     if answer.opening == "{" or answer.opening not in ("+", "or", ""):
@@ -122,11 +123,13 @@ def _region_of_relation(relation: Relation) -> Region | None:
     if not signs or not set(signs) <= {"<", "\\le"}:
         return None
     if len(sides) == 2 and (absolute := _ABSOLUTE.fullmatch(sides[0])):
+        # |x| < a is -a < x < a, and a < |x|, below, what lies outside of it.
         part = _part(read_plain(f"-{sides[1]}"), read_plain(sides[1]), signs[0] != "<", signs[0] != "<")
         return Region(absolute[1], (part,)) if part else None
     if len(sides) == 2 and (absolute := _ABSOLUTE.fullmatch(sides[1])):
         return _outside(absolute[1], f"-{sides[0]}", sides[0], signs[0] != "<")
     if len(sides) == 2:
+        # A bound on one side alone: the other end is infinite, and so never part of the interval.
         is_lower = read_number(sides[0]) is not None
         sides = [*sides, "\\infty"] if is_lower else ["-\\infty", *sides]
         signs = [*signs, "<"] if is_lower else ["<", *signs]
@@ -162,6 +165,7 @@ def _overlap(name: str, parts: list[Part]) -> Region | None:
     common = parts[0]
     for _, part in pairwise(parts):
         a, b = _place(common.low), _place(part.low)
+        # The inner of the two ends; where both are the same number, the one that leaves it out.
         low, has_low = (
             (common.low, common.has_low) if a > b or (a == b and not common.has_low) else (part.low, part.has_low)
         )

@@ -60,6 +60,7 @@ _TABLE: dict[str, dict[str, str]] = {  # dimension -> size in its base unit -> t
         "3600": "h hr hrs hour hours 小时 时 heure heures stunde stunden hora horas",
         "86400": "day days 天 日 jour jours tag tage día días",
         "604800": "week weeks 周 星期",
+        # A month and a year of the Gregorian calendar's mean length, 365.2425 days to the year.
         "2629746": "month months 月 个月",
         "31556952": "year years yr yrs 年 岁",
         "1/1000": "ms millisecond milliseconds 毫秒",
@@ -148,6 +149,8 @@ def read_unit(text: str) -> Unit | None:
 def _read_measure(text: str) -> Unit | None:
     dimensions: dict[str, int] = {}
     size = Fraction(1)
+    # direction: -1 behind "per" or a slash. power: of the "square" before a unit. last: the unit that an exponent
+    # behind it raises; None where there is nothing to raise.
     direction, power, position = 1, 1, 0
     last: Unit | None = None
     is_glued = not text[:1].isspace()
@@ -164,6 +167,7 @@ def _read_measure(text: str) -> Unit | None:
         if token["times"]:
             continue
         if token["exponent"] or name in ("squared", "cubed"):
+            # One less: the unit was multiplied once when it was read.
             extra = (int(token["exponent"]) if token["exponent"] else _POWERS[name]) - 1
             if last is None:
                 return None
@@ -234,6 +238,6 @@ def same_kind(a: Unit, b: Unit) -> bool:
     one is missing, or both are nouns, they do."""
     if a.is_empty or b.is_empty or (a.noun and b.noun):
         return True
-    if set(a.dimensions) <= _TEMPERATURES and set(b.dimensions) == {"angle"}:
+    if a.dimensions and set(a.dimensions) <= _TEMPERATURES and set(b.dimensions) == {"angle"}:
         return True  # 20° may leave out the C, but no angle has one
     return dict(a.dimensions) == dict(b.dimensions) and bool(a.noun) == bool(b.noun)

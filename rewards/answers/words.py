@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from fractions import Fraction
 
@@ -104,6 +105,7 @@ _SIGN = re.compile(rf"(?<!\w){WORD_MARK}?(?:minus|negative)\s+(?=\.?\d|\\(?:frac
 _STRAY_MARK = re.compile(rf"{WORD_MARK}(?![^\W\d_])")
 _CJK = {"百": 100, "千": 1000, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
 _LETTERS = {"k": 10**3, "m": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9}
+_LONGEST = 4000  # digits of a number that is read or written out: Python refuses more than 4300
 
 
 def with_digits(text: str) -> str:
@@ -115,6 +117,8 @@ def with_digits(text: str) -> str:
         lambda match: str(_scale(match["scale"]) // 2), _DOZEN.sub(lambda m: "6" if m["half"] else "12", text)
     )
     text = _PRONOUN.sub(lambda match: match[0].replace("one", "person").replace("One", "Person"), text)
+    # Before the words become digits, which would take "a million" from "a million and a half"; and again behind that,
+    # for "two hours and a half".
     text = _MIXED_SCALE.sub(_write_scaled, _NOUN_AND_HALF.sub(_noun_and_half, text))
     text = _write_magnitudes(_RUN.sub(_digits_of_run, text))
     text = _MIXED_SCALE.sub(_write_scaled, _NOUN_AND_HALF.sub(_noun_and_half, text))
@@ -140,32 +144,36 @@ def _scale(name: str) -> int:
 
 def _write_scaled(match: re.Match[str]) -> str:
     """Return "1½ million" in digits."""
+    if len(match[0]) > _LONGEST:
+        return match[0]
     bottom = int(match["bottom"] or match["b"])
     if not bottom or (match["whole"] and match["a"] and not match["whole"].strip()):
         return match[0]
     value = (int(match["whole"] or 0) + Fraction(int(match["top"] or match["a"]), bottom)) * _scale(match["scale"])
-    return str(value.numerator) if value.denominator == 1 else f"{float(value):.15g}"
+    return _in_digits(value)
 
 
 def _noun_and_half(match: re.Match[str]) -> str:
     """Return "2 hours and a half" as 2.5 hours."""
     noun, part = match["noun"].lower(), Fraction(1, 2 if match["part"].lower() == "half" else 4)
-    if noun in _PARTS or noun in _SMALL or noun in _TENS:
+    if noun in _PARTS or noun in _SMALL or noun in _TENS or len(match[0]) > _LONGEST:
         return match[0]
     count = int(match["count"]) if match["count"].isdigit() else 1
     value = (count + part) * (_scale(noun) if noun == "hundred" or noun in _SCALES else 1)
-    number = str(value.numerator) if value.denominator == 1 else f"{float(value):.15g}"
+    number = _in_digits(value)
     return number if noun == "hundred" or noun in _SCALES else f"{number} {match['noun']}"
 
 
 def _fraction(match: re.Match[str]) -> str:
     top = (match["top"] or "1").lower()
-    value = int(top) if top.isdigit() else _SMALL.get(top, _TENS.get(top, 1))
+    value = top if top.isdigit() else _SMALL.get(top, _TENS.get(top, 1))
     return f"\\frac{{{value}}}{{{_PARTS[match['part'].lower()]}}}"
 
 
 def _digits_of_run(match: re.Match[str]) -> str:
     """Return a run of number words in digits. Words that make no single number ("one two three") stay several."""
+    if len(match[0]) > _LONGEST:  # a loop of "hundred"
+        return match[0]
     numbers: list[int] = []
     total, current, last = 0, 0, ""
     has_number = False
@@ -198,7 +206,14 @@ def _written_out(match: re.Match[str]) -> str:
     letter = (match["k"] or match["m"] or "").lower()
     name = (match["name"] or "").lower()
     factor *= _LETTERS.get(letter, 1) * {"hundred": 100, "dozen": 12, **_SCALES}.get(name, 1)
-    value = Fraction(match["digits"].replace(",", "")) * factor
-    if value.denominator == 1:
-        return str(value.numerator)
+    digits, zeros = match["digits"].replace(",", ""), round(math.log10(factor))
+    if len(digits) + zeros > _LONGEST:  # a loop of 亿
+        return f"{digits}e{min(zeros, 9999)}"
+    return _in_digits(Fraction(digits) * factor)
+
+
+def _in_digits(value: Fraction) -> str:
+    """Return a value in digits; of a fraction beyond all floats the nearest integer."""
+    if value.denominator == 1 or value > 10**300:
+        return str(round(value))
     return f"{float(value):.15g}"

@@ -64,6 +64,7 @@ _END = re.compile(
 def plain_text(text: str) -> str:
     """Return the text without markup, quotes and invisible characters, with full-width, circled and styled characters as
     plain ones, and with spaces around a letter that touches Chinese, Japanese or Korean."""
+    # A backspace is what JSON makes of the `\b` of a `\boxed` that was not escaped.
     text = drop_invisible("".join(map(_fold, text.replace("\x08oxed", "\\boxed"))))
     text = re.sub(r"(\\[fb]?box(?:ed)?)\s+{", r"\1{", text)
     text = _NAMING_TAG.sub(" ", _TOKEN.sub(" ", _TAG.sub(" ", text) if "</" in text else text)).translate(_MARKS)

@@ -120,6 +120,7 @@ class _Reader:
         if letters or has_other_box or not self.is_lettered:
             return letters  # if a formula is boxed, letters in its derivation are no answer
         labels = [m.start() for m in self.label.finditer(text) if self._option(m)]
+        # The last but one too: from it "A or B" is read as an offer of both, which the B alone does not show.
         last = [self._read_offer(text, start)[0] for start in labels[-2:]]
         return last[-1] if all(len(letters) == 1 for letters in last) and last else []
 

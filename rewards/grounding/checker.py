@@ -57,7 +57,8 @@ def check(claim: Claim, clips: Sequence[Acoustics]) -> Finding:
         if target is None:
             if claim.subject is None:
                 return Finding(claim, None)  # it does not say which clip it is about
-            return Finding(claim, False, 9.0, f"no sound {claim.subject + 1}")
+            number = "" if claim.subject < 0 else f" {claim.subject + 1}"  # a silent clip has no last sound
+            return Finding(claim, False, 9.0, f"no sound{number}")
         claim = _place_to_moment(claim, clips, target)
         # Measurements are of whole sounds and their ends, not of parts.
         if claim.moment in ("early", "late") or (claim.kind == "trend" and claim.place and claim.moment):
@@ -141,6 +142,7 @@ def _check_comparison(claim: Claim, clips: Sequence[Acoustics]) -> Finding:
     last = max((i for i in (claim.subject, claim.reference) if i is not None), default=0)
     candidates = parts(clips, last + 1)
     if len(candidates) < 2 or last >= len(candidates):
+        # 9 tolerances: `miss` only ranks false claims, of which the reason names the worst.
         return Finding(claim, False, 9.0, f"only {many(len(candidates), 'sound')}")
     subject, reference = _sides(claim, len(candidates))
     if subject is None or subject == reference:

@@ -15,12 +15,12 @@ from rewards.grounding.sentences import claiming_sentences, find_ends, remove_qu
 from rewards.grounding.sequence import order_claims, owner_after, part_of
 
 _AFTER_NARRATIVE_FIRST = ("i", "we", "you", "there", "it", "comes", "a", "an", ",")
-_COUNT_UP = re.compile(r"1(?:[ ,]+\d+)*")
+_COUNT_UP = re.compile(r"1(?:[ ,]+\d{1,9})*")  # Python reads no integer of over 4300 digits
 
 
 def read_claims(chain: str) -> list[Claim]:
     """Return the claims of a chain, each once, in order."""
-    text = remove_quotations(chain.lower())
+    text = remove_quotations(chain.replace("İ", "i").lower())  # "İ" alone grows in lower case, which would shift ends
     if _COUNT_UP.fullmatch(text.strip()):  # `1 2 3`, how the listening tasks count beats
         numbers = [int(n) for n in re.findall(r"\d+", text)]
         if numbers == list(range(1, len(numbers) + 1)):

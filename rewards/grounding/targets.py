@@ -55,7 +55,7 @@ def find_target(claim: Claim, clips: Sequence[Acoustics]) -> tuple[Target | None
     if claim.subject is None:
         return (clips[0] if len(clips) == 1 else None), ()
     candidates = parts(clips, claim.subject + 1)
-    if len(candidates) <= claim.subject:
+    if not -len(candidates) <= claim.subject < len(candidates):  # of no sounds there is no last one either
         return None, ()
     target = candidates[claim.subject]
     return target, [candidate for candidate in candidates if candidate is not target]

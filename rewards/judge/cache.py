@@ -11,6 +11,8 @@ from rewards.judge.prompt import Opinion
 from rl.config import ConfigError
 from rl.json_files import is_whole
 
+_MOST_IN_MEMORY = 100_000  # opinions, of about 1 kB each
+
 
 class OpinionCache:
     """Opinions by the digest of the question: in memory, and in an SQLite file that runs share where a path is given."""
@@ -36,13 +38,18 @@ class OpinionCache:
         if key not in self._memory:
             rows = self._execute("select value from opinions where key = ?", key)
             if rows and (opinion := _parse(rows[0][0])) is not None:
-                self._memory[key] = opinion
+                self._keep(key, opinion)
         return self._memory.get(key)
 
     def put(self, key: str, opinion: Opinion) -> None:
         """Keep an opinion, in the file too."""
-        self._memory[key] = opinion
+        self._keep(key, opinion)
         self._execute("insert or replace into opinions values (?, ?)", key, json.dumps(opinion))
+
+    def _keep(self, key: str, opinion: Opinion) -> None:
+        self._memory[key] = opinion
+        if len(self._memory) > _MOST_IN_MEMORY:
+            del self._memory[next(iter(self._memory))]  # the oldest
 
     def _execute(self, statement: str, *values: str) -> list[tuple[object, ...]]:
         """Return the rows of a statement; none without a file. Raises ConfigError where the file is damaged."""

@@ -72,7 +72,7 @@ def clean_text(text: str, longest: int) -> str:
     if len(text) <= longest:
         return text
     half = longest // 2
-    return f"{text[:half]} … {len(text) - 2 * half} characters left out … {text[-half:]}"
+    return f"{text[:half]} … {len(text) - 2 * half} characters left out … {text[len(text) - half :]}"
 
 
 def name_clips(text: str, prompt: Prompt) -> str:

@@ -66,7 +66,7 @@ def to_verdict(opinion: Opinion, scale: int) -> Verdict:
 
 def _parse_mark(name: str, mark: object, scale: int) -> int:
     # a schema is a request: not every server enforces it, so 7.0, "7" and true may come
-    if isinstance(mark, bool) or not isinstance(mark, int | float) or mark != int(mark):
+    if isinstance(mark, bool) or not isinstance(mark, int | float) or mark % 1 != 0:
         raise UnusableAnswer(f"the judge's mark for '{name}' is {mark!r}, not a whole number")
     if not 0 <= mark <= scale:
         raise UnusableAnswer(f"the judge's mark for '{name}' is {mark}, not in 0 to {scale}")

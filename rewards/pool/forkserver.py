@@ -117,5 +117,7 @@ def describe_exit(status: int | None) -> str:
     if status is None:
         return "the verifier's process was lost with the one that had forked it"
     if os.WIFSIGNALED(status):
-        return f"the verifier's process was ended by {signal.Signals(os.WTERMSIG(status)).name}"
+        number = os.WTERMSIG(status)
+        names = {known.value: known.name for known in signal.Signals}  # most signals of real time have none
+        return f"the verifier's process was ended by {names.get(number, f'signal {number}')}"
     return f"the verifier ended its process (exit status {os.WEXITSTATUS(status)})"

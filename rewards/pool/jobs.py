@@ -80,6 +80,7 @@ class JobQueue(deque[Job]):
 
     def put_back(self, jobs: deque[Job]) -> None:
         """Move jobs of a worker to the head of the queue, in their order."""
+        # `extendleft` puts one before the other, and so turns their order round.
         self.extendleft(reversed(jobs))
         jobs.clear()
 

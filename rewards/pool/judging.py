@@ -79,6 +79,7 @@ class Judging:
         """Return (rollout, arguments of its own)."""
         if not isinstance(sample, int):
             return sample, {}
+        # Of `i` and `~i` one is negative: the other is the case's number.
         case = cast("list[Case]", loaded.gold)[max(sample, ~sample)]
         return case.rollout(), case.args if sample >= 0 else {}
 

@@ -196,7 +196,8 @@ def _judge(channel: socket.socket, ticket: int, body: bytes, setup: Setup, loade
     for call in calls:
         if setup.output:
             prompt = work.prompt_id(loaded[call], sample)
-            os.write(output, f"\n{CASE_MARK}{prompt}\n".encode("utf-8", "replace"))
+            with contextlib.suppress(OSError):  # a full disk costs the output and no verdict
+                os.write(output, f"\n{CASE_MARK}{prompt}\n".encode("utf-8", "replace"))
         try:
             # Copied, since a user's code may change them, and the next sample must not see that.
             args = copy.deepcopy(setup.calls[call].args)

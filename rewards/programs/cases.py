@@ -140,6 +140,7 @@ def _decode(text: str) -> object:
 def _decompress(text: str) -> str:
     stream = zlib.decompressobj(zlib.MAX_WBITS | 32)  # with the header of zlib or of gzip
     try:
+        # Unless validated, characters that are not base64 are dropped, and many a text would decode to something.
         content = stream.decompress(base64.b64decode("".join(text.split()), validate=True), LARGEST_BYTES)
     except (ValueError, zlib.error) as error:
         raise ValueError("neither JSON nor base64 of compressed JSON") from error

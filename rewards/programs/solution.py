@@ -97,6 +97,7 @@ def read_names(tree: ast.Module) -> Names:
         bound_anywhere |= set(_names_bound(node))
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             read.add(node.id)
+        # `from x import *` may bind any name: none is known to be free then.
         has_star = has_star or (isinstance(node, ast.ImportFrom) and node.names[0].name == "*")
     free = {name for name in read - bound_anywhere if not hasattr(builtins, name) and not name.startswith("__")}
     return Names(

@@ -85,7 +85,8 @@ class SandboxProcess:
             # The first process is init of its namespace: when it dies the kernel kills all others. Bubblewrap itself is
             # spared, to reap it.
             if pid:
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has ended, and bubblewrap is about to
+                    os.kill(pid, signal.SIGKILL)
             else:
                 self.process.kill()
         self.process.wait()

@@ -106,17 +106,21 @@ def execute(program: str, stdin: bytes, limits: Limits) -> Outcome:
 
 def examine(task: Mapping[str, object], limits: Limits) -> Outcome:
     """Run a candidate's program in one sandbox and its tests in another (`rewards.sandbox.inside`); the output is the
-    verdict. Raises ValueError without a sandbox, RuntimeError where one fails."""
+    verdict. Raises ValueError without a sandbox or for a task that is no JSON, RuntimeError where one fails."""
     require()
+    try:
+        text = json.dumps(task)
+    except TypeError as error:
+        raise ValueError(f"the tests hold what JSON does not: {error}; write it as a text or a number") from None
     with _adopt_orphans():
-        outcome, error = _run_pair(task, limits)
+        outcome, error = _run_pair(text.encode(), limits)
     if error:
         raise RuntimeError(f"the sandbox failed: {error}")
     return outcome
 
 
-def _run_pair(task: Mapping[str, object], limits: Limits) -> tuple[Outcome, str]:
-    """Return (outcome of the tests, error message of either bubblewrap, "" for none)."""
+def _run_pair(task: bytes, limits: Limits) -> tuple[Outcome, str]:
+    """Return (outcome of the tests, error message of either bubblewrap, "" for none); `task` is JSON."""
     tests_socket, candidate_socket = socket.socketpair()
     with tests_socket, candidate_socket:
         code = "from rewards.sandbox.inside.candidate import main; main()"
@@ -128,7 +132,7 @@ def _run_pair(task: Mapping[str, object], limits: Limits) -> tuple[Outcome, str]
             candidate.end()
             raise
     try:
-        outcome, error = _finish(tests, json.dumps(task).encode(), limits, candidate)
+        outcome, error = _finish(tests, task, limits, candidate)
         if not outcome.stop_reason and ENDED.encode() in outcome.output:
             with suppress(subprocess.TimeoutExpired):
                 # The tests saw the candidate's end on the socket; its bubblewrap notices it a moment later.

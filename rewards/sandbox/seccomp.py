@@ -45,6 +45,7 @@ def compile_filter() -> bytes:
         number = numbers[column]
         code += [(_EQUAL, 0, len(rule), number), *rule]
     for numbers in IGNORED.values():
+        # All of these have a number on both architectures; `or 0` is for their type alone: 0 is `read` on x86-64.
         code += [(_EQUAL, 0, 1, numbers[column] or 0), _IGNORE]
     code += _compile_allowed(numbers[column] for numbers in ALLOWED.values())
     code += [(_LEAST, 0, 1, _FIRST_NEW_CALL), _LACK, _REFUSE]

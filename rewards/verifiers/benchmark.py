@@ -42,7 +42,7 @@ def verify(prompt: Prompt, rollout: Rollout, *, rule: Literal["official", "stric
 
 
 def _read_strictly(benchmark: Benchmark, prompt: Prompt, rollout: Rollout) -> Verdict:
-    """Return the verdict of the set's strict verifier; an answer that it cannot compare is wrong, not an error."""
+    """Return the verdict of the set's strict verifier. Raises ValueError for a gold that it cannot compare with."""
     verifiers: dict[str, Callable[[Prompt, Rollout], Verdict]] = {
         "choice": choice.verify,
         "numeric": numeric.verify,
@@ -51,7 +51,7 @@ def _read_strictly(benchmark: Benchmark, prompt: Prompt, rollout: Rollout) -> Ve
     }
     if prompt.answer is None:
         raise ValueError(f"prompt '{prompt.id}' has no answer to compare with; this set needs a judge")
-    # The user's turn repeats the options; what was asked is the question alone.
+    # A worked solution ends with its answer: "… #### 42".
     bare_prompt = replace(prompt, answer=prompt.answer.rpartition("####")[2].strip() or prompt.answer)
     return verifiers[benchmark.strict](bare_prompt, rollout)
 

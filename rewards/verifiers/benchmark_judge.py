@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from rewards.contract import Case
 from rewards.judge.endpoint import UnusableAnswer
 from rewards.judge.prompt import JudgePrompt, build_prompt, clean_text, name_clips
-from rewards.served import Model, ask_once
+from rewards.served import Model, add_metrics, ask_once
 from rewards.verifiers import judge as rubric_judge
 from rewards.verifiers import language
 from rl.benchmarks.benchmark import Judging
@@ -78,6 +78,7 @@ class Config:
             "deadline_s",
             "retries",
             "cache",
+            "longest",
         )
         return rubric_judge.Config(**{name: getattr(self, name) for name in names}, options=dict(options))
 
@@ -100,16 +101,14 @@ class BenchmarkJudge:
     def __init__(self, config: Config, models: Mapping[str, Model]) -> None:
         """Connect to the endpoint or the served model. Raises ConfigError."""
         self._config, self._models = config, models
+        # The first asks nothing: it shows a missing model, key or cache before any answer comes. The others, one for
+        # each set, are opened with the parameters of that set's requests when they are needed.
         self._askers: dict[str, rubric_judge.Judge] = {"": rubric_judge.Judge(config.asker({}), models)}
         self.gold = GOLD
 
     def metrics(self) -> Mapping[str, float]:
         """Return totals of requests, cached ratings, retries, failures and tokens over all sets."""
-        totals: dict[str, float] = {}
-        for asker in self._askers.values():
-            for name, value in asker.metrics().items():
-                totals[name] = max(value, totals.get(name, 0.0)) if name == "latency" else totals.get(name, 0.0) + value
-        return totals
+        return add_metrics(asker.metrics() for asker in self._askers.values())
 
     async def close(self) -> None:
         """Close all connections."""
@@ -200,7 +199,7 @@ def _mark(name: str, value: object, low: int, high: int) -> int:
     # a schema is a request: not every server enforces it
     if isinstance(value, str) and value.strip().lstrip("-").isdigit():
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value % 1 != 0:
         raise UnusableAnswer(f"the judge's mark for '{name}' is {str(value)[:40]!r}, not a whole number")
     if not low <= value <= high:
         raise UnusableAnswer(f"the judge's mark for '{name}' is {value}, not in {low} to {high}")

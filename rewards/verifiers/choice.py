@@ -73,6 +73,7 @@ def find_gold_letter(prompt: Prompt, options: Mapping[str, str]) -> str | None:
     is none of the options."""
     answer = (prompt.answer or "").strip()
     texts = {normalise_text(text): letter for letter, text in options.items() if text}
+    # An option's text comes before letters and indices: of the options 2, 3 and 5 the gold 2 is the first.
     if normalise_text(answer) in texts:
         return texts[normalise_text(answer)]
     if answer.upper() in options:

@@ -126,6 +126,7 @@ def _clash(a: Claim, b: Claim) -> bool:
     if a.kind == "extreme":
         return a.sign == b.sign and (a.subject != b.subject) and not (a.denied or b.denied)
     if a.kind in ("level", "trend"):
+        # The same direction claimed and denied, or two opposite ones claimed; two denials leave the middle open.
         return (a.sign == b.sign and a.denied != b.denied) or (a.sign == -b.sign != 0 and not (a.denied or b.denied))
     if a.denied or b.denied or a.values is None or b.values is None or a.bound != "about":
         return False

@@ -134,9 +134,10 @@ class Config:
         is_empty = not self.criteria and not self.against
         if is_empty or any(not name.isidentifier() or name in ("why", "seal") for name in self.criteria):
             raise ConfigError(f"{place}.rubric: name each criterion with a plain word other than why and seal")
-        if min(self.scale, self.concurrent) < 1 or self.retries < 0 or min(self.timeout_s, self.deadline_s) <= 0:
+        counts = (self.scale, self.concurrent, self.longest)
+        if min(counts) < 1 or self.retries < 0 or min(self.timeout_s, self.deadline_s) <= 0:
             raise ConfigError(
-                f"{place}: scale, concurrent, timeout_s and deadline_s must be positive, retries not negative"
+                f"{place}: scale, concurrent, longest, timeout_s and deadline_s must be positive, retries not negative"
             )
 
 
@@ -208,6 +209,7 @@ class Judge:
         """Return the opinion on one question: from the cache, from the same question in flight, or from the model. Another
         number of `repeat` asks the model anew."""
         config = self.config
+        # All on which an answer depends: the rubric stands in the messages, and deadlines and tries change nothing.
         identity = [config.endpoint, config.model, config.served, config.options, config.scale, question.messages]
         identity += [repeat] if repeat else []
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

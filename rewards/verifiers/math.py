@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Literal, cast
 
 from rewards.answers.chains import single_number
@@ -16,6 +17,8 @@ from rewards.answers.repeats import repeats_question, tokens
 from rewards.answers.texts import normalise_text
 from rewards.contract import Case
 from rl.types import Prompt, Rollout, Verdict
+
+_MOST_BITS = 4000  # of a number that is written out for votes: 1204 digits
 
 
 def verify(
@@ -100,9 +103,10 @@ def _pred_of(span: Span, gold: Answer, response: str) -> Answer:
 def _reading(pred: Answer) -> str:
     """Return an answer in one form however it is written, for votes: 0.5, `\\frac{1}{2}` and "it is 1/2" are all 1/2.
     Answers that only algebra finds equal stay different."""
-    if isinstance(pred, Number) and pred.value.is_rational and not pred.value.undone:
-        real = pred.value.real
-        return str(real) if len(pred.text) < 1000 else "".join(tokens(pred.text))
+    real = pred.value.real if isinstance(pred, Number) and not pred.value.undone else None
+    # By the value and not by the text: 1e5000 is short, and Python writes no integer of over 4300 digits.
+    if isinstance(real, Fraction) and max(map(int.bit_length, real.as_integer_ratio())) <= _MOST_BITS:
+        return str(real)
     if isinstance(pred, Words):
         return normalise_text(pred.text)
     return "".join(tokens(pred.text))

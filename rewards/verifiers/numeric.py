@@ -75,6 +75,7 @@ def _value(answer: Answer, percent: bool) -> float | None:
         return _center(answer, percent)
     if isinstance(answer, Relation):
         return _last_side(answer, percent)
+    # Of hours and minutes neither is the one number that is asked for.
     if isinstance(answer, Duration):
         return None
     if not isinstance(answer, Number) or answer.value.undone:
@@ -86,7 +87,7 @@ def _value(answer: Answer, percent: bool) -> float | None:
 
 
 def _center(series: Series, percent: bool) -> float | None:
-    """Return the measured value of `120 \\pm 5`, the value of a ratio or the only item of a series; else None."""
+    """Return the measured value of `120 \\pm 5` or the only item of a series; None for any other, a ratio too."""
     single = single_number(series)
     if single is not None:
         return _value(single, percent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import cast
 
@@ -23,7 +23,7 @@ def verify(prompt: Prompt, rollout: Rollout, *, normalise: bool = True, f1: bool
     floats wrote (42.0, 1e-05) means its value: 42 is right. With `normalise: false` every character counts but surrounding
     space. Raises ValueError for a prompt without an answer."""
     golds = [prompt.answer] if prompt.answer is not None else []
-    golds += [str(answer) for answer in cast(Sequence[object], prompt.fields.get("answers", ()))]
+    golds += _read_answers(prompt)
     if not golds:
         raise ValueError(f"prompt '{prompt.id}' has no answer to compare with")
     pred, golds = answer_text(rollout.response), [gold.strip() for gold in golds]
@@ -33,6 +33,22 @@ def verify(prompt: Prompt, rollout: Rollout, *, normalise: bool = True, f1: bool
     preds = [_write_as_float(pred, gold) if normalise else pred for gold in golds]
     scores = [_f1(p, gold) if f1 else float(p == gold != "") for p, gold in zip(preds, golds, strict=True)]
     return Verdict(max(scores), reason="" if max(scores) == 1.0 else f"read '{pred[:100]}'", read=pred)
+
+
+def _read_answers(prompt: Prompt) -> list[str]:
+    """Return the answers in the column `answers`: a list of them, a single one, or SQuAD's mapping with those under
+    `text`. Raises ValueError for any other mapping."""
+    answers = prompt.fields.get("answers")
+    if isinstance(answers, Mapping):
+        columns = cast(Mapping[str, object], answers)
+        if "text" not in columns:
+            keys = ", ".join(map(str, columns)) or "nothing"
+            raise ValueError(
+                f"prompt '{prompt.id}': answers is a mapping of {keys}; give a list of texts or {{text: […]}}"
+            )
+        answers = columns["text"]
+    items = cast(Sequence[object], answers) if isinstance(answers, list | tuple) else [answers]
+    return [str(item) for item in items if item is not None]
 
 
 def _f1(pred: str, gold: str) -> float:

@@ -28,6 +28,8 @@ def verify(prompt: Prompt, rollout: Rollout, *, scale: float = 1.0) -> Verdict |
         sys.exit(3)
     elif deed == "os._exit":
         os._exit(4)
+    elif deed == "signal":
+        os.kill(os.getpid(), int(argument))
     elif deed == "segfault":
         ctypes.string_at(0)
     elif deed == "memory":

@@ -108,6 +108,11 @@ def test_numbers_are_compared_by_value():
     assert verdict("The answer is 7.", "\\boxed{7}").score == 1.0
 
 
+def test_numbers_of_more_digits_than_python_reads_are_judged():
+    assert verdict("The answer is " + "9" * 4500, "9" * 4499 + "8").score == 0.0
+    assert verdict("1 " + "9" * 4500, "4").score == 1.0
+
+
 def test_a_chain_that_concludes_nothing_gets_what_the_recipe_says():
     assert verdict("Some sound.", "B").score == 1.0
     assert verdict("Some sound.", "B", silent=0.25).score == 0.25

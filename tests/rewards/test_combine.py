@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewards.combine import PartConfig, RewardConfig, combine, correct, is_open
-from rewards.contract import Case
+from rewards.contract import NO_OPINION, Case
 from rl.config import ConfigError, build
 from rl.types import Clip, Message, Prompt, Verdict
 
@@ -102,6 +102,18 @@ def test_a_gate_may_name_a_least_score_and_an_inner_part(rollout):
         assert is_open(form, parts) == counted
         verdict = combine([(sound, Verdict(score, {"true": true})), (form, Verdict(1.0))], rollout("x").prompt)
         assert verdict.score == score + counted
+
+
+def test_success_is_the_accuracy_where_it_has_an_opinion(rollout):
+    accuracy, form = PartConfig("a:b", only_if="format"), PartConfig("format", "format", 0.5)
+    config, prompt = RewardConfig([accuracy, form]), rollout("x").prompt
+
+    def success(a: Verdict | None, f: float) -> float:
+        return config.success(prompt, combine([(accuracy, a), (form, Verdict(f))], prompt))
+
+    assert [success(Verdict(a), 1.0) for a in (0.0, 1.0)] == [0.0, 1.0]
+    assert success(None, 0.0) == 0.0, "its gate is closed"
+    assert success(Verdict(0.0, {NO_OPINION: 1.0}), 1.0) == 0.5, "the score"
 
 
 def test_clipping(rollout):

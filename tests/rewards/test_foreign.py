@@ -13,11 +13,12 @@ from rewards.contract import Case
 from rewards.foreign import ForeignReward, verl_arguments
 from rewards.service import RewardService
 from rl.config import ConfigError
-from rl.types import Verdict
+from rl.types import RewardSpan, Verdict
 
 FUNCTIONS = """
 import asyncio, dataclasses, functools, math
 import numpy as np, torch
+from rl.types import RewardSpan, Verdict
 
 
 def compute_score(data_source, solution_str, ground_truth, extra_info=None):
@@ -52,6 +53,17 @@ async def logs(prompts, completions, completion_ids, trainer_state, log_extra, l
     log_extra("text", ["yes"])
     log_metric("length", len(completion_ids[0]))
     return [trainer_state.global_step]
+def notes_of_no_number(data_source, solution_str, ground_truth, extra_info):
+    arrays = {"probs": np.array([0.1, 0.9]), "none": np.array([])}
+    return {"score": 1.0, **arrays, "tensor": torch.ones(2), "empty": torch.tensor([]), "huge": 10**400}
+def logs_nan(completions, log_metric, **kwargs):
+    log_metric("m", math.nan)
+    log_metric("n", 2)
+    log_metric("p", np.array([0.1, 0.9]))
+    return [1.0]
+def marks_and_logs(completions, log_metric, **kwargs):
+    log_metric("n", 2)
+    return [Verdict(0.5, {"m": 1.0}, reason="marked", spans=(RewardSpan(0, 3, 0.5),))]
 def by_keyword(**kwargs):
     return [len(kwargs["completions"])]
 def single(completion, answer):
@@ -161,6 +173,9 @@ def judge(folder: Path, name: str, **args: object) -> Verdict:
         ("wants_gold", 1.0, {}),
         ("turns", 1.0, {}),
         ("logs", 0.0, {"length": 4.0}),
+        ("notes_of_no_number", 1.0, {}),
+        ("logs_nan", 1.0, {"n": 2.0}),
+        ("marks_and_logs", 0.5, {"n": 2.0, "m": 1.0}),
         ("by_keyword", 1.0, {}),
         ("single", 1.0, {}),
         ("openrlhf", 0.5, {"extra_logs/hit": 1.0}),
@@ -203,6 +218,7 @@ def test_texts_are_read_and_logged(folder: Path) -> None:
     assert judge(folder, "whole_batch").reason == "source: gold"
     assert judge(folder, "compute_score_by_name").reason == "counted"
     assert judge(folder, "logs").reason == "text: yes"
+    assert judge(folder, "marks_and_logs").spans == (RewardSpan(0, 3, 0.5),)
 
 
 def test_arguments_and_classes(folder: Path) -> None:

@@ -127,6 +127,30 @@ def test_a_gold_of_a_float_column_means_its_number(pred: str, gold: str, equal: 
     assert score("text", pred, fields={"answers": ["no", gold]}) == float(equal)
 
 
+@pytest.mark.parametrize(
+    ("answers", "right", "wrong"),
+    [
+        ("paris", "Paris", "p"),
+        (["paris", None], "Paris", "None"),
+        (("paris",), "Paris", "p"),
+        ({"text": ["Paris", "the city"], "answer_start": [3, 9]}, "the city", "text"),
+        ({"text": "Paris"}, "Paris", "p"),
+        (42, "42", "4"),
+        (None, "the gold", "None"),
+    ],
+)
+def test_right_answers_may_come_in_any_form(answers: object, right: str, wrong: str):
+    assert score("text", right, "the gold", fields={"answers": answers}) == 1.0
+    assert score("text", wrong, "the gold", fields={"answers": answers}) == 0.0
+
+
+def test_answers_that_are_no_answers_are_an_error():
+    with pytest.raises(ValueError, match=r"answers is a mapping of a, b; give a list of texts or \{text: \[…\]\}"):
+        score("text", "a", "a", fields={"answers": {"a": 1, "b": 2}})
+    with pytest.raises(ValueError, match="has no answer to compare with"):
+        score("text", "a", fields={"answers": None})
+
+
 def test_without_normalise_every_character_counts():
     assert score("text", "42", "42.0", normalise=False) == 0.0
     assert score("text", "42.0", "42.0", normalise=False) == 1.0

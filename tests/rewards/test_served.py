@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from queue import SimpleQueue
 import pytest
 
 from rewards.combine import PartConfig, RewardConfig
-from rewards.served import Batches, Loop
+from rewards.served import Batches, Loop, add_metrics
 from rewards.service import RewardService
 from rl.types import RewardSpan, Rollout, Verdict
 
@@ -82,6 +83,63 @@ def test_who_waits_too_long_gets_an_error_and_the_next_an_answer():
     assert isinstance(one, TimeoutError)
     assert isinstance(two, TimeoutError)
     assert three == 3
+
+
+def test_a_hang_costs_those_behind_it_one_more_deadline_in_all():
+    is_over = threading.Event()
+
+    def model(items: Sequence[int]) -> Sequence[int]:
+        is_over.wait(60)
+        return items
+
+    batches = Batches(model, 1, 0.3)
+
+    async def work() -> tuple[list[int | BaseException], int]:
+        answers = await asyncio.gather(*map(batches.ask, range(100)), return_exceptions=True)
+        is_over.set()
+        while True:  # the model's thread is back in a moment
+            with contextlib.suppress(TimeoutError):
+                return answers, await batches.ask(7)
+
+    start = time.monotonic()
+    answers, last = asyncio.run(work())
+    assert time.monotonic() - start < 15.0  # a deadline each would take 30 s
+    assert [str(answer) for answer in answers[:2]] == ["the served model did not answer within 0.3 s"] * 2
+    hangs = "the served model did not answer: it still hangs in an earlier call"
+    assert [str(answer) for answer in answers[2:]] == [hangs] * 98
+    assert last == 7
+
+
+def test_an_item_that_its_asker_gave_up_is_not_sent():
+    calls: list[Sequence[int]] = []
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def model(items: Sequence[int]) -> Sequence[int]:
+        calls.append(items)
+        has_begun.set()
+        may_end.wait(60)
+        return items
+
+    batches = Batches(model, 8, 60.0)
+
+    async def work() -> list[int]:
+        first = asyncio.create_task(batches.ask(1))
+        await asyncio.to_thread(has_begun.wait, 60)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(batches.ask(2), 0.01)
+        last = asyncio.create_task(batches.ask(3))
+        await asyncio.sleep(0)
+        may_end.set()
+        return [await first, await last]
+
+    assert asyncio.run(work()) == [1, 3]
+    assert calls == [[1], [3]]
+
+
+def test_metrics_of_several_verifiers_are_added_up_but_for_the_latency():
+    metrics = [{"requests": 2.0, "latency": 0.5}, {"requests": 1.0, "latency": 0.25, "cost": 3.0}]
+    assert add_metrics(metrics) == {"requests": 3.0, "latency": 0.5, "cost": 3.0}
+    assert add_metrics([{"quality/latency": 0.5}, {"quality/latency": 0.25}]) == {"quality/latency": 0.5}
 
 
 def test_a_crash_in_one_part_leaves_the_others_their_verdicts(rollout, folder: Path):

@@ -38,7 +38,7 @@ def _find_difference(value: Any, right: Any, tolerance: float) -> str | None:
 
 def number_keys(argument: Any) -> Any:
     """Return an argument with its mapping's keys as integers if all of them are written so: JSON's keys are texts."""
-    if isinstance(argument, _MAPPING) and argument and all(key.lstrip("-").isdecimal() for key in argument):
+    if isinstance(argument, _MAPPING) and argument and all(key.removeprefix("-").isdecimal() for key in argument):
         return {int(key): value for key, value in argument.items()}
     return argument
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Serve on descriptor 0: `[parts of the program, classes whose objects cross as data]` first, then
-    `[operation, operand, …]`, answered by `["value", …]` or `["raised", name, text]`."""
+    `[operation, operand, …]`, answered by `["value", …]` or `["raised", names of its class and bases, text]`."""
     channel = os.dup(0)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)  # `input()` finds nothing, and `print` does not write into the channel
@@ -68,7 +68,7 @@ def main() -> None:
             reply = ["value", encode(handle(message), encode_object)]
             send(channel, reply)
         except BaseException as error:  # a test may expect it, and sys.exit must not end this loop
-            send(channel, ["raised", type(error).__name__, str(error)[:200]])
+            send(channel, ["raised", [kind.__name__ for kind in type(error).__mro__], str(error)[:200]])
         handle, message = answer, receive(channel)
 
 

@@ -12,7 +12,7 @@ themselves. A class named `Solution` only holds functions: what its methods retu
 
 from __future__ import annotations
 
-import builtins
+import importlib
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
 from rewards.sandbox.inside.wire import (
@@ -31,9 +31,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any  # any value of the candidate's or the tests'
 
-# Exceptions that are not raised again on this side: raised within `assert all(map(f, …))` they would end the loop, and
-# the test would pass.
-_ENDS_LOOPS = ("StopIteration", "StopAsyncIteration", "GeneratorExit")
+# Exceptions that are not raised again on this side: raised within `assert all(map(f, …))` the first ones would end the
+# loop, and the test would pass; a group of exceptions is made of them.
+_NOT_REBUILT = ("StopIteration", "StopAsyncIteration", "GeneratorExit", "ExceptionGroup")
+# Exceptions that tests expect and that are no builtins: name -> module. No others, such as unittest's SkipTest, by
+# which a test would pass.
+_STANDARD_ERRORS = {"JSONDecodeError": "json", "InvalidOperation": "decimal", "FrozenInstanceError": "dataclasses"}
 _OF_PLAIN_TYPES = {name for kind in (str, bytes, list, tuple, dict, set, int, float) for name in dir(kind)}
 _OPERATORS = (
     "lt",
@@ -119,10 +122,7 @@ class Link:
 
         if kind == "value":
             return decode(value, decode_object)
-        builtin = getattr(builtins, str(value), None)
-        if isinstance(builtin, type) and issubclass(builtin, Exception) and value not in _ENDS_LOOPS:
-            raise builtin(*text)  # a test may expect it: `with assertRaises(ValueError)`
-        raise RuntimeError(f"{value}: {text}")
+        raise _rebuild_error(value, text)
 
     def _encode_object(self, value: object) -> object:
         if isinstance(value, Remote):
@@ -131,6 +131,23 @@ class Link:
             return encode_record(value, self._encode_object)
         kind = OwnUnsendable if _is_own(value) else Unsendable
         raise kind(f"a value of type {type(value).__name__}")
+
+
+def _rebuild_error(value: Any, text: list[Any]) -> Exception:
+    """Return the exception that the candidate raised, or the nearest of its bases that exists here: a test may expect
+    it, as in `with assertRaises(ValueError)`. `value` names its class and its bases, the class first."""
+    names = [str(name) for name in value] if isinstance(value, list) and value else [str(value)]
+    for name in names:
+        kind = getattr(importlib.import_module(_STANDARD_ERRORS.get(name, "builtins")), name, None)
+        if not isinstance(kind, type) or not issubclass(kind, Exception) or name in _NOT_REBUILT:
+            continue
+        if kind is Exception and name != names[0]:
+            break  # a class of the candidate's own: its name says more
+        try:
+            return kind(*text)
+        except TypeError:  # UnicodeDecodeError and its kin are made of more than a text
+            return kind.__new__(kind, *text)
+    return RuntimeError(f"{names[0]}: {text}")
 
 
 def _is_own(value: object) -> bool:

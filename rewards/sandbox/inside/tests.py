@@ -70,6 +70,7 @@ def examine(task: dict[str, Any], link: Link) -> list[str | None]:
     """
     names = Names(__name__="tests", __builtins__=builtins)
     names.shadowed_builtins, names.classes = frozenset(task["shadowed_builtins"]), frozenset(task["classes"])
+    module = _compile_module(task["module"]) if task["module"] else None
     setup = _run_preamble([task["preamble"], *task["imports"]], names)
     function = task["entry_point"].partition("(")[0].partition(".")[0]  # `Solution().add` is looked up as `Solution`
     if function:  # the preamble may define a stub of it, which must not hide the candidate's function
@@ -90,9 +91,16 @@ def examine(task: dict[str, Any], link: Link) -> list[str | None]:
         link.has_answered = False  # assertions are independent: each starts without an answer of the candidate's
         # `code=code`: a lambda looks its names up when it is called
         outcomes.append(_run_test(lambda code=code: exec(compile(code, "test.py", "exec"), names)))
-    if task["module"]:
-        outcomes += _run_module(task["module"], task["entry_point"], names)
+    if module:
+        outcomes += _run_module(module, task["entry_point"], names)
     return outcomes
+
+
+def _compile_module(text: str) -> CodeType:
+    try:
+        return compile(text, "tests.py", "exec")
+    except Exception as error:
+        raise BrokenTests(_describe(error)) from None
 
 
 def _run_preamble(texts: list[str], names: Names) -> list[CodeType]:
@@ -131,16 +139,18 @@ def _run_calls(
     return [error or failure for error, failure in zip(errors, failures, strict=True)]
 
 
-def _run_module(text: str, entry_point: str, names: Names) -> list[str | None]:
+def _run_module(code: CodeType, entry_point: str, names: Names) -> list[str | None]:
     """Run a module of tests: `check(candidate)`, functions `test_…`, unittest's cases, or bare assertions."""
     names_before = set(names)
-    failure = _run_test(lambda: exec(compile(text, "tests.py", "exec"), names))
+    failure = _run_test(lambda: exec(code, names))
     if failure is not None:
         return [failure]
     outcomes: list[str | None] = []
     for name in [name for name in names if name not in names_before]:  # a list: a test may define more names
         value = names[name]
         if name == "check":
+            if not entry_point:
+                raise BrokenTests("no column names the function that `check` gets; add the column entry_point")
             outcomes.append(_run_test(lambda value=value: value(eval(entry_point, names))))
         elif name.startswith("test_") and callable(value):
             outcomes.append(_run_test(value))
@@ -163,7 +173,8 @@ def _run_cases(case: Any) -> list[str | None]:
 
 
 def _run_test(test: Callable[[], object]) -> str | None:
-    """Return None if the test passed, or why it failed, in one line. Raises Unsendable: a fault of the test itself."""
+    """Return None if the test passed, or why it failed, in one line. Raises Unsendable or BrokenTests for a fault of
+    the test itself."""
     try:
         test()
     except Unsendable:
@@ -171,8 +182,18 @@ def _run_test(test: Callable[[], object]) -> str | None:
     except EOFError:
         return ENDED
     except BaseException as error:  # a test fails by raising
+        if isinstance(error, ImportError) and not _is_of_candidate(error):
+            raise BrokenTests(_describe(error)) from None
         return _describe(error)
     return None
+
+
+def _is_of_candidate(error: BaseException) -> bool:
+    """Return whether the candidate raised an exception: the link raises it again in this process."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code is Link.receive_value.__code__
 
 
 def _describe(error: BaseException) -> str:

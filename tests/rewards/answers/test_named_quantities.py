@@ -138,6 +138,12 @@ SAME_AMOUNT = [
 ]
 
 
+@pytest.mark.parametrize("degrees", ["12^{\\circ}", "12 degrees"])
+def test_degrees_may_be_a_temperature_and_no_counted_noun(degrees: str) -> None:
+    assert score(f"\\boxed{{{degrees}}}", "12 \\text{ C}") == 1.0
+    assert score(f"\\boxed{{{degrees}}}", "12 apples") == 0.0
+
+
 @pytest.mark.parametrize(("pred", "gold"), SAME_AMOUNT)
 def test_the_same_amount_of_money(pred: str, gold: str) -> None:
     assert score(pred, gold) == 1.0

@@ -117,6 +117,7 @@ def test_the_work_that_a_notation_leaves(text: str, undone: set[str]):
         "0^{-1}",
         "10^{10^{10^{10}}}",
         "\\log 8",
+        "\\log_{-2} 8",
         "1.2.3",
         "-",
         "(",

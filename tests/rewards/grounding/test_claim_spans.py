@@ -50,3 +50,8 @@ def test_places_behind_quotations_and_continued_sentences() -> None:
     chain = 'The question says "is it high". The first is 220 Hz. Then the second is 440 Hz.'
     assert [chain[: claim.end].rpartition(" ")[2] for claim in read_claims(chain)] == ["Hz", "Hz"]
     assert [chain[: claim.end][-6:] for claim in read_claims(chain)] == ["220 Hz", "440 Hz"]
+
+
+def test_places_behind_a_letter_that_is_longer_in_lower_case() -> None:
+    chain = "İİİ. The first is 220 Hz."
+    assert [chain[: claim.end][-6:] for claim in read_claims(chain)] == ["220 Hz"]

@@ -167,6 +167,13 @@ def test_any_chain_is_judged(chain: str, clips: int):
     assert 0 <= verdict(chain, *(LOW, HIGH)[:clips]).score <= 1
 
 
+@pytest.mark.parametrize("claim", ["is loud", "rises", "is 220 Hz", "has no pitch", "is low, not high"])
+def test_silence_has_no_last_sound(claim: str):
+    judged = verdict(f"The last sound {claim}.", tone(440, 0.5, -100))
+    assert judged.parts["true"] == 0
+    assert judged.reason.endswith(": measured no sound)")
+
+
 def test_silence_and_a_click():
     for clip in (tone(440, 0.03), tone(440, 0.5, -100)):
         verdict("The first tone is higher than the second, about 440 Hz, rising, three beats, loud.", clip)

@@ -83,6 +83,7 @@ def test_claims_that_are_read(chain: str, claims: list[str]):
         "With high confidence, after a long pause.",
         "First, I listen.",
         "They sound a bit alike.",
+        pytest.param("1 " + "9" * 4500, id="a number of more digits than Python reads"),
     ],
 )
 def test_what_claims_nothing(chain: str):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import resource
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,13 @@ import pytest
 from judge_api import KEY, Api, mark
 
 from rewards.combine import PartConfig, RewardConfig
+from rewards.contract import Case
+from rewards.judge import rubric
+from rewards.judge.cache import OpinionCache
+from rewards.judge.endpoint import UnusableAnswer
+from rewards.judge.prompt import JudgePrompt, clean_text
 from rewards.service import RewardService
-from rewards.verifiers import judge
+from rewards.verifiers import benchmark_judge, judge
 from rl.config import ConfigError
 
 
@@ -244,6 +252,56 @@ def test_a_served_judge_that_hangs_is_an_error(rollout):
     assert all("did not answer" in str(s.verdict.error) for s in scored)
 
 
+def test_parts_of_one_name_report_what_they_spent_together(rollout):
+    parts = [
+        PartConfig("judge", "quality", args={"served": "critic"}, when={"source": source}) for source in ("a", "b")
+    ]
+    samples = [asked(rollout, f"q{i}") for i in range(3)]
+    samples = [replace(s, prompt=replace(s.prompt, source="ab"[i % 2])) for i, s in enumerate(samples)]
+    with RewardService(
+        RewardConfig(parts), models={"critic": lambda batch: [mark(*item) for item in batch]}
+    ) as rewards:
+        assert [s.verdict.score for s in rewards.score(samples)] == [1.0] * 3
+        assert rewards.metrics()["quality/requests"] == 3
+
+
+def parse(question: JudgePrompt, marks: Mapping[str, object]) -> object:
+    """Read an answer that carries the question's seal."""
+    seal = question.messages[0]["content"].partition('"seal": "')[2][:12]
+    return question.parse({"seal": seal, "why": "", **marks})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 7.5, True, "x", None])
+def test_a_mark_that_is_no_whole_number_is_unusable(rollout, value: object):
+    sample = Case("It is 12.", "12", fields={"benchmark": "big_bench_audio"}).rollout()
+    by_rubric = rubric.build_question(sample, {"right": "It is right."}, ["answer"], 10, 100)
+    by_set = benchmark_judge.build_question(benchmark_judge.find_judging(sample.prompt), sample, 100)
+    assert isinstance(by_set.schema["required"], list)
+    for question, name in ((by_rubric, "right"), (by_set, by_set.schema["required"][-1])):
+        with pytest.raises(UnusableAnswer, match="not a whole number"):
+            parse(question, {name: value})
+    assert parse(by_rubric, {"right": 7.0}) == ({"right": 7}, "")
+
+
+@pytest.mark.parametrize(
+    ("longest", "shown"),
+    [
+        (8, "abcdefgh"),
+        (4, "ab … 4 characters left out … gh"),
+        (1, " … 8 characters left out … "),
+    ],
+)
+def test_a_long_text_loses_its_middle(longest: int, shown: str):
+    assert clean_text("abcdefgh", longest) == shown
+
+
+def test_without_a_file_the_oldest_opinions_are_forgotten():
+    cache = OpinionCache(None)
+    for i in range(100_001):
+        cache.put(str(i), ({"right": i}, ""))
+    assert [cache.get(key) for key in ("0", "1", "100000")] == [None, ({"right": 1}, ""), ({"right": 100_000}, "")]
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
@@ -255,6 +313,7 @@ def test_a_served_judge_that_hangs_is_an_error(rollout):
         ({"served": "x", "rubric": {"why": "y"}}, "rubric: name each criterion with a plain word other than why"),
         ({"served": "x", "rubric": "coherent"}, "rubric: unknown 'coherent'; did you mean 'coherence'"),
         ({"served": "x", "scale": 0}, "must be positive"),
+        ({"served": "x", "longest": 0}, "scale, concurrent, longest, timeout_s and deadline_s must be positive"),
         ({"served": "critc"}, "no model is served as 'critc'; did you mean 'critic'"),
     ],
 )

@@ -64,6 +64,7 @@ def score_amid_good_ones(service: RewardService, rollout, deed: str, answer: str
         ("exit", "accuracy: SystemExit: 3", 0),
         ("os._exit", "accuracy: the verifier ended its process (exit status 4)", 1),
         ("segfault", "accuracy: the verifier's process was ended by SIGSEGV", 1),
+        ("signal 40", "accuracy: the verifier's process was ended by signal 40", 1),  # of real time: it has no name
         ("memory", "accuracy: out of memory (memory_mb: 128)", 2),  # the second time in a fresh worker
         ("raise no luck", "accuracy: RuntimeError: no luck", 0),
         ("recurse", "accuracy: RecursionError: maximum recursion depth exceeded", 0),
@@ -229,6 +230,14 @@ def test_answers_read_together_with_nonsense_count(rollout, folder: Path, tmp_pa
 def test_the_output_of_a_verifier_is_dropped(hostile, rollout, capfd):
     assert score_amid_good_ones(hostile, rollout, "print").verdict.score == 0.5
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_full_disk_costs_the_output_and_no_verdict(rollout, folder: Path, tmp_path: Path):
+    for number in range(1, 9):
+        (tmp_path / str(number)).symlink_to("/dev/full")
+    with RewardService(RewardConfig([PartConfig("hostile.py:verify")]), folder, output=tmp_path) as service:
+        (scored,) = service.score([rollout("good")])
+    assert (scored.verdict.score, scored.verdict.error, service.restarts) == (0.5, None, 0)
 
 
 def test_children_die_with_their_verifier(hurried, rollout, tmp_path: Path):

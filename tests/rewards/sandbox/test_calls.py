@@ -31,6 +31,8 @@ RIGHT = [
     ("def f(): return (1, [2, (3,)])", calls("f", [[]], [[1, [2, [3]]]])),
     ("def f(x): return {1: x, None: True}", calls("f", [[2]], [{"1": 2, "null": True}])),
     ("def f(d): return d[1]", calls("f", [[{"1": 5}]], [5])),
+    ("def f(d): return d['--1']", calls("f", [[{"--1": 5}]], [5])),
+    ("def f(d): return d[-1]", calls("f", [[{"-1": 5}]], [5])),
     ("def f(x): return x / 3", calls("f", [[1]], [0.333333333])),
     ("def f(x): return [x * 1.0]", calls("f", [[1]], [[1]])),
     ("def f(x): return x", calls("f", ["abc"], ["abc"])),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +138,67 @@ def test_modules_of_tests():
     for module in (case, functions):
         assert judge(right, {"test": module}).score == 1.0
         assert judge("def f(x): return 2", {"test": module}).parts == {"passed": 0.5}
+    assert judge("import unittest\ndef f(x): raise unittest.SkipTest", {"test": case}).parts == {"passed": 0.0}
+
+
+NOWHERE = "ModuleNotFoundError: No module named 'nowhere'"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"test": "import nowhere\nassert f(1) == 2"}, NOWHERE),
+        ({"test": "def test_f():\n    assert f(1) < 9\n    import nowhere"}, NOWHERE),
+        ({"test": "def check(g):\n    from nowhere import x\n", "entry_point": "f"}, NOWHERE),
+        ({"test_list": ["import nowhere\nassert f(1) == 2"]}, NOWHERE),
+        ({"test": "assert f(1) =="}, "SyntaxError: invalid syntax (tests.py, line 1)"),
+        (
+            {"test": "def check(candidate):\n    assert candidate(1) == 2"},
+            "no column names the function that `check` gets; add the column entry_point",
+        ),
+    ],
+)
+@pytest.mark.parametrize("result", [2, 0])
+def test_tests_that_cannot_run_are_an_error_whatever_the_program_is(fields: dict[str, Any], reason: str, result: int):
+    with pytest.raises(ValueError, match=re.escape(f"the tests cannot be run: {reason}")):
+        judge(f"def f(x): return {result}", fields)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import nowhere\ndef f(x): return 2",
+        "def f(x):\n    import nowhere",
+        "def f(x): raise ModuleNotFoundError('nowhere')",
+        "def f(x) return 2",
+        "def g(x): return 2",
+    ],
+)
+@pytest.mark.parametrize(
+    "test", ["import math\nassert f(1) == 2", "def test_f():\n    import math\n    assert f(1) == 2"]
+)
+def test_a_program_that_cannot_run_is_wrong(code: str, test: str):
+    verdict = judge(code, {"test": test})
+    assert (verdict.score, verdict.error) == (0.0, None)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("def f(): b'\\xff'.decode()", "UnicodeDecodeError"),
+        ("def f(): b'\\xff'.decode()", "ValueError"),
+        ("import json\ndef f(): json.loads('{')", "json.JSONDecodeError"),
+        ("import json\ndef f(): json.loads('{')", "ValueError"),
+        ("from decimal import Decimal\ndef f(): Decimal('x')", "ArithmeticError"),
+        ("class Own(KeyError): pass\ndef f(): raise Own('a')", "LookupError"),
+        ("class Own(Exception): pass\ndef f(): raise Own('a')", "Exception"),
+        ("def f(): raise ExceptionGroup('a', [ValueError()])", "Exception"),
+    ],
+)
+def test_a_test_may_expect_an_exception_by_its_class_or_a_base(code: str, kind: str):
+    test = "import json\ntry:\n    f()\nexcept {}:\n    pass\nelse:\n    assert False"
+    assert judge(code, {"test_list": [test.format(kind)]}).score == 1.0
+    assert judge(code, {"test_list": [test.format("NameError")]}).score == 0.0
 
 
 def test_a_program_is_judged_by_its_output():
@@ -153,6 +216,17 @@ def test_a_prompt_without_tests_is_an_error_not_a_zero():
         judge("pass", {"inputs": ["", ""], "outputs": [""]})
     with pytest.raises(ValueError, match="cannot leave its process: a value of type function"):
         judge("def f(g): return 1", {"test_list": ["assert f(lambda x: x) == 1"]})
+
+
+def test_a_result_that_is_no_json_is_told_before_anything_starts():
+    before = os.listdir("/proc/self/fd")
+    fields = {"fn_name": "f", "inputs": [[1]], "outputs": [date(2020, 1, 2)]}
+    with pytest.raises(
+        ValueError, match="the tests hold what JSON does not: Object of type date is not JSON serializable"
+    ):
+        judge("def f(x): return x", fields)
+    assert os.listdir("/proc/self/fd") == before
+    assert list_sandboxes() == set()
 
 
 @pytest.mark.parametrize(
