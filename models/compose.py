@@ -60,11 +60,13 @@ def add_audio_tokens(tokenizer: PreTrainedTokenizerFast, decoder: PreTrainedMode
 
     vocabulary = tokenizer.get_vocab()
     absent = [token for token in AUDIO_TOKENS if token not in vocabulary]
+    # Rows behind the tokenizer's are padding that no text has trained, and so no part of the mean below.
     known_rows = len(tokenizer)
     tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in absent], special_tokens=True)
     ids = cast("list[int]", tokenizer.convert_tokens_to_ids(absent))
     embedding = cast("nn.Embedding", decoder.get_input_embeddings())
     if max(ids, default=0) >= embedding.num_embeddings:
+        # Without the means that transformers would compute for the new rows: they are set below.
         decoder.resize_token_embeddings(max(ids) + 1, mean_resizing=False)
     # Their rows are the mean of all others, so that the decoder neither expects these tokens nor writes them by itself.
     head = cast("nn.Linear", decoder.get_output_embeddings())

@@ -96,6 +96,8 @@ def write_chat_template(folder: Path, template: str) -> None:
         content: object = template
         if isinstance(values["chat_template"], list):  # several templates by name, for tools and the like
             entries = cast("list[dict[str, str]]", values["chat_template"])
+            if all(e.get("name") != "default" for e in entries):
+                entries = [*entries, {"name": "default"}]
             content = [{**e, "template": template} if e.get("name") == "default" else e for e in entries]
         if content != values["chat_template"]:
             file.write_text(json.dumps({**values, "chat_template": content}, indent=2, ensure_ascii=False) + "\n")
@@ -158,6 +160,7 @@ def check_whole(folder: Path, tokenizer: bool = True) -> None:
     if shards is not None and check_shards(shards):  # they are merged when the run starts
         return
     folder = model_folder(folder)
+    # `lexists`, here and below: files of a hub's snapshot are links; one whose target is gone is broken, not absent.
     if not os.path.lexists(folder / "config.json"):
         raise ValueError(f"{folder} holds no config.json; expected the files of a Hugging Face model")
     config = read_config(folder)
@@ -213,6 +216,7 @@ def on_disk(path: str, place: str = "model.path") -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
+        # Neither weights in other formats, which would be fetched in vain, nor Python files.
         return Path(
             huggingface_hub.snapshot_download(
                 path, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]

@@ -37,7 +37,7 @@ class Hearing:
     """Encoder; None where only features arrive (a critic)."""
     adapter: nn.Module
     tokens: Callable[[int], int]
-    """Function from a clip's samples S to its tokens K. It raises ValueError for a clip without samples."""
+    """Function from a clip's samples S to its tokens K. It raises ValueError for a clip without tokens."""
     _encode: Callable[[nn.Module, Sequence[Wave]], list[Tensor]]
     _adapt: Callable[[nn.Module, Sequence[Tensor]], list[Tensor]]
 
@@ -144,8 +144,9 @@ def _own_parts(model: Any, tokens: Callable[[int], int]) -> Hearing:
 
 
 def _qwen2_audio_tokens(samples: int) -> int:
-    if not 0 < samples <= 30 * SAMPLE_RATE:
-        raise ValueError(f"a clip of {samples / SAMPLE_RATE:g} s; Qwen2-Audio hears more than 0 and at most 30 s")
+    # Of two mel frames no token is left.
+    if not SAMPLE_RATE // 50 < samples <= 30 * SAMPLE_RATE:
+        raise ValueError(f"a clip of {samples / SAMPLE_RATE:g} s; Qwen2-Audio hears more than 0.02 and at most 30 s")
     return ((samples + 159) // 160 + 1) // 2 // 2  # mel frames, halved by a convolution, then by pooling
 
 
@@ -155,6 +156,7 @@ def _qwen2_audio(model: Any, tokens: Callable[[int], int]) -> Hearing:
     from transformers import WhisperFeatureExtractor
 
     tower, projector = model.model.audio_tower, model.model.multi_modal_projector
+    # The model was loaded with attention over packs (`models.attention`), which takes no mask; the encoder needs one.
     tower.set_attn_implementation("sdpa")
     extractor = WhisperFeatureExtractor(feature_size=model.config.audio_config.num_mel_bins)
 

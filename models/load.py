@@ -89,6 +89,7 @@ def load_model(path: str | Path, dtype: Dtype = "float32", shards: Shards | None
                 path,
                 dtype=getattr(torch, dtype),
                 attn_implementation=attention.NAME,
+                # The only format of weights that cannot hold code: the others are pickles.
                 use_safetensors=True,
                 trust_remote_code=False,  # unset, transformers asks on the terminal, and a piped "y" would run the code
                 ignore_mismatched_sizes=True,  # reported below, in one line, with what is missing
@@ -190,6 +191,7 @@ def public_weights(model: PreTrainedModel, name: str, tensor: Tensor) -> Iterato
 def save_model(model: PreTrainedModel, folder: str | Path, state: dict[str, Tensor]) -> None:
     """Write config.json and weights; `state` goes by the model's own parameter names. Raises OSError."""
     public = {public_name(model, name): tensor for name, tensor in state.items()}
+    # Names that were translated here already must not be translated back by transformers once more.
     model.save_pretrained(folder, state_dict=public, save_original_format=public.keys() == state.keys())
 
 
@@ -204,7 +206,7 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
     try:
         audio.register()
         tokenizer = cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(path, trust_remote_code=False))
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # `tokenizers` raises a bare Exception for a tokenizer.json that it cannot read
         raise ValueError(f"model {path}: {_reason(path, error)}; expected a tokenizer beside it") from error
     if not tokenizer("a").input_ids:  # transformers loads a folder without tokenizer.json all the same, with no tokens
         raise ValueError(f"model {path}: its tokenizer has no vocabulary; expected tokenizer.json beside it")
@@ -225,4 +227,5 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
 
 def _reason(path: str | Path, error: Exception) -> str:
     """Return the first line of a library's error, which says enough where the folder exists."""
-    return str(error).splitlines()[0].rstrip(".") if os.path.isdir(path) else "no such folder"
+    reason = str(error) or type(error).__name__
+    return reason.splitlines()[0].rstrip(".") if os.path.isdir(path) else "no such folder"

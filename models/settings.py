@@ -25,6 +25,7 @@ PARTS = ("text_config", "audio_config", "vision_config", "audio_encoder_config")
 """Keys of a config.json that describe parts of a model which takes other inputs than text."""
 
 
+# The default of `chunk_seconds` in models.audio.config, which cannot be asked here: it imports transformers.
 CHUNK_S = 25.0
 """Longest piece of a clip that an encoder hears at once, s; longer clips are cut there."""
 
@@ -235,6 +236,7 @@ class ModelConfig:
     @property
     def text_source(self) -> str | None:
         """Folder or hub name that tokenizer and chat template come from; None for a model that is built."""
+        # Of a composed model the decoder's, which `sources` names first.
         return next(iter(self.sources.values()), None)
 
     @property

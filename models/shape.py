@@ -75,11 +75,14 @@ class Shape:
     """True if attention bounds its scores (Gemma 2), for which it computes all of them: no kernel of torch's does."""
     experts: int = 0
     """Feed-forwards of a layer of which a token passes some; 0 where there is one that all pass."""
+    ffn_matrices: int = 3
+    """Matrices of a feed-forward: gate, up and down, or the last two alone."""
 
     @property
     def active(self) -> int:
         """Number of parameters in the matrices that a token is multiplied with: of the layers and the head."""
-        layer = self.hidden * (2 * self.q + 2 * self.k) + 3 * self.hidden * self.ffn
+        # Queries and the output are H × q, keys and values H × k; those of the feed-forward H × I.
+        layer = self.hidden * (2 * self.q + 2 * self.k) + self.ffn_matrices * self.hidden * self.ffn
         return self.layers * layer + self.vocabulary * self.hidden
 
     def activations(self, dtype: str, keep: str, longest: int = 0) -> int:
@@ -120,6 +123,7 @@ def read_shape(model: ModelConfig) -> Shape | None:
     Parameters on disk are counted exactly, by their files' headers. A model that is not on disk has the shape that the
     recipe expects. Raises ValueError for a broken config.json, or one of another model than the recipe expects."""
     if model.build is not None:
+        # A built decoder is a Qwen2, which the recipe's keys do not say: its queries, keys and values have biases.
         return config_shape({**model.shape(), "model_type": "qwen2"})
     expected_shape = config_shape(model.expect, place="model.expect") if model.expect is not None else None
     if model.expect is not None and expected_shape is None:
@@ -189,9 +193,13 @@ def config_shape(
     tied = next((tie for tie in (text.flag(TIE), whole.flag(TIE)) if tie is not None), kind in TIED_FAMILIES)
     ffn = text.whole(*(("moe_intermediate_size",) if experts else ()), *SIZES["ffn"]) or 4 * hidden
     biases = q + 2 * k if "qwen2" in kind or text.flag("attention_bias") or kind in UNGATED_FAMILIES else 0
+    # The two norms of a layer; Qwen3 also has one for a head's queries and one for its keys.
     norms = 2 * hidden + (2 * size if kind.startswith("qwen3") else 0)
-    feed_forward = (2 if kind in UNGATED_FAMILIES else 3) * hidden * ffn * max(experts, 1) + hidden * experts
+    # A mixture holds the matrices of all its experts, and a router with a row for each.
+    matrices = 2 if kind in UNGATED_FAMILIES else 3
+    feed_forward = matrices * hidden * ffn * max(experts, 1) + hidden * experts
     layer = hidden * (2 * q + 2 * k) + biases + norms + feed_forward
+    # The last term is the norm before the head.
     formula = layers * layer + vocabulary * hidden * (1 if tied else 2) + hidden
     encoder, adapter = _audio_parameters(whole.inner("audio_encoder_config"), hidden)
     active = ffn * (text.whole("num_experts_per_tok") or 1)
@@ -215,6 +223,7 @@ def config_shape(
         adapter,
         has_cap,
         experts,
+        matrices,
     )
 
 
@@ -222,6 +231,7 @@ def _token_rate(whole: Fields) -> float:
     """Return the tokens of a second of sound: of 50 frames, which an encoder may average and an adapter strides over."""
     audio = whole.inner("audio_encoder_config")
     if not audio.values:
+        # Qwen2-Audio averages its 50 frames in pairs, each of which is a token.
         return 25.0 if whole.text("model_type") == "qwen2_audio" else 0.0
     # If long clips are heard coarsely, the rate of a long clip: only these may leave no room for an answer.
     stride = (audio.whole("adapter_stride", least=1) or 2) * (audio.whole("coarse", least=1) or 1)
@@ -238,8 +248,10 @@ def _audio_parameters(audio: Fields, hidden: int) -> tuple[int, int]:
         return default if stated_size is None else stated_size
 
     d, width = size("n_audio_state", 1280), size("adapter_width", 2048)
+    # Two convolutions of width 3 and the positions; the 4 d are the convolutions' biases and the last norm.
     ends = 3 * d * size("n_mels", 128) + 3 * d * d + (size("n_audio_ctx", 1500) + 4) * d
     ffn = size("n_audio_ffn", 4 * d)
+    # The 8 d of a block: biases of queries, values and output (keys have none), two norms, bias of the second matrix.
     blocks = size("n_audio_layer", 32) * (4 * d * d + 8 * d + (2 * d + 1) * ffn)
     adapter = size("kernel_size", 3) * d * d + d + (d + 1) * width + (width + 1) * hidden
     return ends + blocks, adapter

@@ -84,6 +84,7 @@ def make_whole(module: nn.Module, shards: Shards) -> None:
     for part in parts:
         for name, parameter in [*part.named_parameters(recurse=False)]:
             with shards.whole(parameter):
+                # A copy: behind the context the parameter is divided again.
                 values = parameter.detach().clone()
             setattr(part, name, nn.Parameter(values, requires_grad=parameter.requires_grad))
 

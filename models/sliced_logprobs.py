@@ -36,6 +36,7 @@ def _slices(actions: int, weight_VH: Tensor) -> list[slice]:
     words = len(weight_VH)
     count = -(-words * actions * 4 // SLICE_BYTES)
     # Slices of equal width, a multiple of 128 words: products of other widths are slower on a GPU.
+    # `count` is 0 on a rank whose share of a pack has no action; it still needs one slice.
     width = -(-words // max(1, count) // 128) * 128
     return [slice(first, min(first + width, words)) for first in range(0, words, width)]
 
@@ -69,6 +70,7 @@ class _SlicedLogprobs(torch.autograd.Function):
         cap: float,
     ) -> tuple[Tensor, Tensor]:
         actions, slices = len(targets_A), _slices(len(targets_A), weight_VH)
+        # Made for the widest slice, the first, and used by all: one allocation, and logits of one slice at a time.
         buffer = hidden_AH.new_empty(actions * slices[0].stop, dtype=torch.float32)
         sums_4A = hidden_AH.new_zeros((4, actions), dtype=torch.float32)
         sums_4A[TOP] = LOWEST
@@ -92,6 +94,7 @@ class _SlicedLogprobs(torch.autograd.Function):
         hidden_AH, weight_VH, targets_A, lse_A, entropy_A = ctx.saved_tensors
         slices = _slices(len(targets_A), weight_VH)
         buffer = hidden_AH.new_empty(len(targets_A) * slices[0].stop, dtype=torch.float32)
+        # In the head's own type, as the products below want it: the kernel computes in float32 and rounds once.
         grads = hidden_AH.new_empty(len(buffer))
         rows_4A = torch.stack([lse_A, entropy_A, grad_logprobs_A.float(), grad_entropy_A.float()])
         grad_hidden_AH = torch.zeros_like(hidden_AH, dtype=torch.float32)

@@ -47,6 +47,7 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_tokens([AddedToken(token, special=token in CONTROL, normalized=False) for token in ADDED_TOKENS])
+    # Without the clean-up, which would drop blanks before punctuation: every text has to come back as it was.
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=END_OF_TURN, pad_token=PAD, clean_up_tokenization_spaces=False
     )

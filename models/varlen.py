@@ -89,6 +89,7 @@ def choose_kernel(
 ) -> Literal["varlen", "padded"]:
     """Return how attention is computed on a device of this type and compute capability: by the kernel above, or over
     sequences that are padded to the same length, as on a CPU. `head_sizes` are those of queries and of values."""
+    # What FlashAttention, behind `varlen_attn`, demands; it has no argument for a dropout or a softcap either.
     if device == "cpu" or capability < (8, 0) or dtype not in (torch.bfloat16, torch.float16):
         return "padded"
     size, value_size = head_sizes

@@ -49,7 +49,8 @@ def _has_weights(folder: Path) -> bool:
 
 def check_shards(shards: Path) -> list[Path]:
     """Return the files of a checkpoint's shards, in order of their ranks; none where it holds the whole model. Raises
-    ValueError, with verl's command, for shards that only verl can merge, and for one that is missing."""
+    ValueError, with verl's command, for shards that only verl can merge, for one that is missing, and for a merged
+    model without weights."""
     if _has_weights(model_folder(shards)):
         return []
     files = {int(match[2]): (int(match[1]), name) for name in os.listdir(shards) if (match := _SHARD.fullmatch(name))}
@@ -58,10 +59,15 @@ def check_shards(shards: Path) -> list[Path]:
         raise ValueError(f"{shards} holds no shards of FSDP; {_command(shards, backend)}")
     if (shards / "lora_adapter").exists() or (shards / "lora_train_meta.json").exists():
         raise ValueError(f"{shards}: an adapter of LoRA beside its model; {_command(shards)}")
+    # Every file's name says how many ranks there were; the first that is here is asked, since rank 0's may be missing.
     world = files[min(files)][0]
     missing = [rank for rank in range(world) if rank not in files]
     if missing:
         raise ValueError(f"{shards} lacks the shard of rank {missing[0]} of {world}; copy the whole checkpoint")
+    merged = shards / MERGED
+    # Not ours, which appears whole; an empty folder is in nobody's way.
+    if os.path.isdir(merged) and any(merged.iterdir()) and not _has_weights(merged):
+        raise ValueError(f"{merged} holds no weights (*.safetensors); remove it, and the shards are merged there")
     return [shards / files[rank][1] for rank in range(world)]
 
 
@@ -81,6 +87,7 @@ def merged_model(folder: Path) -> Path:
         return model_folder(folder)
     from huggingface_hub import save_torch_state_dict
 
+    # Written beside it and renamed: a merge that was cut short is never taken for a model.
     target, temporary = shards / MERGED, shards / f".{MERGED}.{os.getpid()}"
     tensors = _merge(files, shards)
     try:
@@ -89,7 +96,7 @@ def merged_model(folder: Path) -> Path:
         for file in (shards / WHOLE).iterdir():
             if file.is_file() and file.suffix not in _SKIPPED:
                 shutil.copy(file, temporary)
-        if not target.exists():
+        if not _has_weights(target):
             temporary.rename(target)
     except OSError as error:
         raise ValueError(
@@ -138,6 +145,7 @@ def _load(file: Path, shards: Path) -> dict[str, Tensor]:
     import torch
 
     try:
+        # Mapped: the pieces of all ranks stay on disk until they are joined.
         content: object = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         values = list(cast("dict[object, object]", content).values()) if isinstance(content, dict) else [None]
         if not all(isinstance(value, torch.Tensor) for value in values):

@@ -24,8 +24,10 @@ def read_vocabulary(folder: Path) -> dict[str, int] | None:
     if isinstance(tokens, dict):  # of BPE and WordPiece
         ids |= {token: id for token, id in cast("dict[str, object]", tokens).items() if isinstance(id, int)}
     elif isinstance(tokens, list):  # of Unigram: [token, score] in the order of their ids
-        entries = cast("list[object]", tokens)
-        ids |= {str(cast("list[object]", entry)[0]): i for i, entry in enumerate(entries) if isinstance(entry, list)}
+        for i, entry in enumerate(cast("list[object]", tokens)):
+            if not isinstance(entry, list) or not entry:
+                raise ValueError(f"{file}: model.vocab[{i}] is not [token, score]; {FIX}")
+            ids[str(cast("list[object]", entry)[0])] = i
     for entry in cast("list[object]", added) if isinstance(added, list) else []:
         token = cast("dict[str, object]", entry) if isinstance(entry, dict) else {}
         if isinstance(id := token.get("id"), int):

@@ -10,6 +10,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -38,7 +39,9 @@ def find_module(
         # `importlib.util.find_spec("a.b")` would execute `a`: so each package is looked up in the folders of the last.
         part_spec = PathFinder.find_spec(".".join(parts[:depth]), path) if name.isidentifier() else None
         if part_spec is None and depth == 1 and name.isidentifier():
-            part_spec = importlib.util.find_spec(name)  # built in, or an editable install; executes nothing at depth 1
+            # Built in, or an editable install; executes nothing at depth 1.
+            with suppress(ValueError):  # `__main__` is there, and says not where
+                part_spec = importlib.util.find_spec(name)
         if part_spec is None:
             raise ConfigError(f"{place}: no module '{'.'.join(parts[:depth])}' to import; {fix}")
         spec, path = part_spec, list(part_spec.submodule_search_locations or ())
@@ -64,19 +67,28 @@ def names_in_file(path: Path, place: str) -> dict[str, ast.AST]:
 def top_level_names(tree: ast.Module) -> dict[str, ast.AST]:
     """Return the names that a module binds at its top level ('*' for a star import), each with the node that binds it."""
     names: dict[str, ast.AST] = {}
-    for node in tree.body:
-        # `try: import x` and `if TYPE_CHECKING:` bind at the top level too; the bodies of functions and classes do not.
-        nodes = ast.walk(node) if isinstance(node, ast.If | ast.Try) else (node,)
-        for inner in nodes:
-            if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                names[inner.name] = inner
-            elif isinstance(inner, ast.Import | ast.ImportFrom):
-                names |= {alias.asname or alias.name.partition(".")[0]: inner for alias in inner.names}
-            elif isinstance(inner, ast.Assign | ast.AnnAssign):
-                targets = inner.targets if isinstance(inner, ast.Assign) else [inner.target]
-                for target in targets:  # `a, (b, c) = …` has its names nested
-                    names |= {leaf.id: inner for leaf in ast.walk(target) if isinstance(leaf, ast.Name)}
+    for node in _top_level_statements(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names[node.name] = node
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name.partition(".")[0]: node for alias in node.names}
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in targets:  # `a, (b, c) = …` has its names nested
+                names |= {leaf.id: node for leaf in ast.walk(target) if isinstance(leaf, ast.Name)}
     return names
+
+
+def _top_level_statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield the statements that run when the module is imported, in order: those in `try: import x`, `if TYPE_CHECKING:` and other
+    blocks too, and none in the body of a function or a class."""
+    pending: list[ast.AST] = [tree]
+    while pending:
+        node = pending.pop()
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            children = [*ast.iter_child_nodes(node)]
+            pending += [c for c in reversed(children) if isinstance(c, ast.stmt | ast.excepthandler | ast.match_case)]
 
 
 def walk_reachable(names: Mapping[str, ast.AST], function: str) -> Iterator[ast.AST]:

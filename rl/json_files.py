@@ -45,6 +45,7 @@ def open_file(file: Path, fix: str) -> BufferedReader:
 def parse_object(content: bytes, place: str, fix: str) -> dict[str, object]:
     """Return the mapping that JSON text holds. Raises ValueError, which begins with `place` and ends with `fix`."""
     try:
+        # Editors on Windows begin a file with a byte order mark, which JSON does not allow.
         values = json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ValueError(f"{place}: is not utf-8 (byte {error.start + 1}); {fix}") from error
@@ -112,6 +113,7 @@ class Fields:
     def number(self, *names: str) -> float | None:
         """Return a finite number."""
         name, value = self.first(*names)
+        # NaN and the infinities, which Python reads in JSON, fail the comparison.
         if value is not None and not (is_number(value) and abs(typing.cast("float", value)) <= LARGEST):
             self.refuse(name, value, "a finite number")
         return typing.cast("float | None", value)

@@ -18,6 +18,7 @@ def nearest(word: str, names: Sequence[str]) -> str | None:
         if distance <= min(3, (length + 1) // 3 if length > 2 else 0):
             distances.append((distance, name))
         elif _abbreviates(word.casefold(), name.casefold()):
+            # Behind every slip of the pen, which has a distance of 3 at most.
             distances.append((4, name))
     return min(distances, key=lambda entry: entry[0])[1] if distances else None
 

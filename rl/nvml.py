@@ -54,21 +54,40 @@ def read_driver(library: str = LIBRARY, visible: str | None = None) -> Driver:
 
 
 def _handles(nvml: ctypes.CDLL, names: Sequence[str] | None) -> list[ctypes.c_void_p]:
-    """Return the handles of the GPUs of these names (index, or UUID of a GPU or a MIG slice), up to the first that is none, as
-    CUDA does; of all GPUs without names."""
+    """Return the handles of the GPUs of these names (index, UUID of a GPU or a MIG slice, beginning of a GPU's UUID), up to the
+    first that is none, as CUDA does; of all GPUs without names."""
     count = ctypes.c_uint()
     nvml.nvmlDeviceGetCount_v2(ctypes.byref(count))
     handles: list[ctypes.c_void_p] = []
     for name in [str(i) for i in range(count.value)] if names is None else names:
-        handle = ctypes.c_void_p()
-        if name.isdigit():
-            code = nvml.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(int(name)), ctypes.byref(handle))
-        else:
-            code = nvml.nvmlDeviceGetHandleByUUID(name.encode(), ctypes.byref(handle))
-        if code != 0:
+        # NVML counts in the order of the bus. CUDA begins with the fastest GPU unless CUDA_DEVICE_ORDER is PCI_BUS_ID: where
+        # a machine has GPUs of several kinds, an index may be another one's there.
+        handle = _by_index(nvml, int(name)) if name.isdigit() else _by_uuid(nvml, name, count.value)
+        if handle is None:
             break
         handles.append(handle)
     return handles
+
+
+def _by_index(nvml: ctypes.CDLL, index: int) -> ctypes.c_void_p | None:
+    handle = ctypes.c_void_p()
+    return handle if nvml.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(index), ctypes.byref(handle)) == 0 else None
+
+
+def _by_uuid(nvml: ctypes.CDLL, name: str, count: int) -> ctypes.c_void_p | None:
+    handle = ctypes.c_void_p()
+    if nvml.nvmlDeviceGetHandleByUUID(name.encode(), ctypes.byref(handle)) == 0:
+        return handle
+    # NVML knows whole UUIDs; CUDA takes the beginning of one, too, if no other GPU's begins so.
+    gpus = [gpu for gpu in (_by_index(nvml, index) for index in range(count)) if gpu is not None]
+    matching = [gpu for gpu in gpus if _uuid(nvml, gpu).startswith(name)] if name.startswith("GPU-") else []
+    return matching[0] if len(matching) == 1 else None
+
+
+def _uuid(nvml: ctypes.CDLL, handle: ctypes.c_void_p) -> str:
+    text = ctypes.create_string_buffer(96)
+    nvml.nvmlDeviceGetUUID(handle, text, ctypes.c_uint(len(text)))
+    return text.value.decode(errors="replace")
 
 
 def _memory(nvml: ctypes.CDLL, handle: ctypes.c_void_p) -> _Memory:

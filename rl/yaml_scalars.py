@@ -51,6 +51,7 @@ def _plain_scalars(root: yaml.Node | None) -> Iterator[tuple[int, str]]:
             continue
         visited.add(id(node))
         if isinstance(node, yaml.MappingNode):
+            # Reversed, since `pop` takes from the end.
             pending += [inner for pair in reversed(node.value) for inner in reversed(pair)]
         elif isinstance(node, yaml.SequenceNode):
             pending += reversed(node.value)

@@ -1,4 +1,5 @@
-"""A driver library with GPUs of any size, compiled for a test: what `rl.nvml` opens in place of the real one."""
+"""A driver library with GPUs of any size, compiled for a test: what `rl.nvml` opens in place of the real one. The UUID of GPU
+i is `GPU-ai-93`."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 SOURCE = """
+#include <stdio.h>
 #include <string.h>
 typedef struct { unsigned long long total, free, used; } memory;
 static memory gpus[] = {%s};
@@ -14,7 +16,15 @@ int nvmlInit_v2(void) { return 0; }
 int nvmlShutdown(void) { return 0; }
 int nvmlDeviceGetCount_v2(unsigned *n) { *n = count; return 0; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned i, void **handle) { *handle = gpus + i; return i < count ? 0 : 2; }
-int nvmlDeviceGetHandleByUUID(const char *name, void **handle) { *handle = gpus + 1; return strcmp(name, "GPU-1") ? 6 : 0; }
+int nvmlDeviceGetUUID(void *handle, char *text, unsigned size) { snprintf(text, size, "GPU-a%%ld-93", (memory *)handle - gpus); return 0; }
+int nvmlDeviceGetHandleByUUID(const char *name, void **handle) {
+    for (unsigned i = 0; i < count; i++) {
+        char text[96];
+        nvmlDeviceGetUUID(*handle = gpus + i, text, 96);
+        if (!strcmp(name, text)) return 0;
+    }
+    return 6;
+}
 int nvmlDeviceGetMemoryInfo(void *handle, memory *out) { *out = *(memory *)handle; return 0; }
 int nvmlSystemGetDriverVersion(char *text, unsigned size) { strncpy(text, "%s", size); return 0; }
 """

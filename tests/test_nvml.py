@@ -19,7 +19,10 @@ def test_memory_of_the_gpus_that_a_process_may_use(tmp_path: Path, monkeypatch: 
     first, second = Gpu(80 * GIB, 79 * GIB), Gpu(40 * GIB, 39 * GIB)
     assert read_driver(library) == Driver("570.1", (first, second))
     assert read_driver(library, "1").gpus == (second,)
-    assert read_driver(library, "GPU-1, 0").gpus == (second, first)
+    assert read_driver(library, "GPU-a1-93, 0").gpus == (second, first)
+    assert read_driver(library, "GPU-a1").gpus == (second,), "the beginning of a UUID"
+    assert read_driver(library, "0,GPU-a").gpus == (first,), "which two GPUs have"
+    assert read_driver(library, "GPU-a1-9, GPU-b").gpus == (second,)
     assert read_driver(library, "").gpus == read_driver(library, "-1").gpus == ()
     assert read_driver(library, "0,7,1").gpus == (first,), "CUDA stops at the first that is not there"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")

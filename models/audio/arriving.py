@@ -35,6 +35,7 @@ class ArrivingClip:
         self.rest_S = torch.cat([self.rest_S, wave_S.float().cpu()])
         whole = len(self.rest_S) // self.window * self.window
         chunks, self.rest_S = self.rest_S[:whole].split(self.window), self.rest_S[whole:]
+        # Where no chunk is whole yet, the split of nothing is one empty piece.
         return self._encode([chunk for chunk in chunks if len(chunk)])
 
     def finish(self) -> Tensor:

@@ -86,6 +86,7 @@ class StepAudioConfig(PretrainedConfig):
             values.pop("model_type", None)
             self.audio_encoder_config = StepAudioEncoderConfig(**values)
         self.audio_encoder_config.llm_dim = self.text_config.hidden_size
+        # transformers asks the outermost config whether embedding and head are one matrix.
         kwargs["tie_word_embeddings"] = self.text_config.tie_word_embeddings
         super().__post_init__(**kwargs)
 
@@ -116,6 +117,7 @@ class GroundtoneAudioConfig(PretrainedConfig):
             values = dict(self.audio_encoder_config or {})
             values.pop("model_type", None)
             self.audio_encoder_config = GroundtoneAudioEncoderConfig(**values)
+        # As in `StepAudioConfig`: transformers asks the outermost config.
         kwargs["tie_word_embeddings"] = self.text_config.tie_word_embeddings
         super().__post_init__(**kwargs)
 
@@ -132,6 +134,7 @@ def _decoder(values: dict[str, Any]) -> Qwen2Config:
     groups = values.pop("num_attention_groups", None)
     if groups is not None:
         values["num_key_value_heads"] = groups
+    # transformers 5 writes the rotary base there; StepFun's files have it as `rope_theta`, or leave it out.
     if "rope_parameters" not in values:
         values.setdefault("rope_theta", 1e6)  # Qwen2.5's
     return Qwen2Config(architectures=["Qwen2ForCausalLM"], **values)

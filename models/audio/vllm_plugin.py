@@ -63,6 +63,7 @@ class ProcessingInfo(BaseProcessingInfo):
 
     def longest_samples(self, max_tokens: int) -> int:
         """Return the samples of the longest clip that takes at most `max_tokens`."""
+        # By bisection: `features.tokens` has no simple inverse, since the chunks of a clip are rounded one by one.
         samples = range(1, LONGEST_S * SAMPLE_RATE)
         return max(1, bisect_right(samples, max_tokens, key=lambda s: features.tokens(s, self.audio_config)))
 
@@ -104,6 +105,7 @@ class MultiModalProcessor(BaseMultiModalProcessor[ProcessingInfo]):
     ) -> Mapping[str, MultiModalFieldConfig]:
         chunks = hf_inputs.get("chunks", torch.empty(0, dtype=torch.long))
         frames = hf_inputs.get("frames", torch.empty(0, dtype=torch.long))
+        # vLLM takes the flat `mels` apart clip by clip: it has to be told the frames of all chunks of each.
         clip_frames = torch.tensor([int(piece.sum()) for piece in frames.split(chunks.tolist())], dtype=torch.long)
         # The counts stay on the CPU: `embed_multimodal` reads them as numbers, and on a GPU that would wait for it.
         return {
@@ -162,6 +164,7 @@ class GroundtoneAudioEngine(nn.Module, SupportsMultiModal, SupportsLoRA, Support
             )
         # Names of the matrices that the decoder fuses: vLLM fuses the parts of a LoRA adapter in the same way.
         self.packed_modules_mapping = getattr(self.language_model, "packed_modules_mapping", {})
+        # Of the decoder alone: with pipeline parallelism what passes between the stages is its hidden states.
         self.make_empty_intermediate_tensors = self.language_model.make_empty_intermediate_tensors
 
     def embed_multimodal(self, **kwargs: Any) -> MultiModalEmbeddings:

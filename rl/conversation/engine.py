@@ -82,6 +82,7 @@ class ChatEngine(LocalEngine):
         hold, and where the environment fails."""
         episodes = Episodes(self.chat, self.environment)
         sent = self.chat.prompt(turns.messages, turns.clips, tools=episodes.tools)
+        # A clip is one token in what is sent, and many in what the model hears: they take the room.
         ids = self.chat.prompt(turns.messages, turns.clips, expand=True, tools=episodes.tools) if turns.clips else sent
         room = self.most_tokens - len(ids)
         if room < 1:
@@ -124,6 +125,7 @@ def _ask_environment(episodes: Episodes, ids: list[int], written: list[int], max
     reason, logprobs = "length" if len(written) == max_tokens else "stop", np.zeros(len(written), np.float32)
     completion = Completion(KEY, np.array([*ids, *written]), len(ids), logprobs, reason, ((0, len(written)),))
     rollout, requests = episodes.add(completion), list[Request]()
+    # Ends by the environment's own deadlines.
     while rollout is None and not requests:
         requests, finished = episodes.advance(1.0)
         rollout = finished.get(KEY)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import pprint
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -41,6 +40,7 @@ def check_empty(out: Path) -> None:
 def write_reward(selection: Selection, out: Path) -> tuple[str, list[str]]:
     """Copy the user's verifiers and what they read to `out`; return (the reward as Python, a line for each file that stays
     behind). Raises ConfigError."""
+    # A copy, in which the parcel renames the verifiers to what they are called in `out`.
     values = cast("Values", asdict(selection.reward))
     parcel = Parcel(out)
     pack_rewards(selection.recipe, values, [], parcel)
@@ -64,10 +64,11 @@ def _without_nothing(value: object) -> object:
     return [_without_nothing(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def write_clips(prompts: Sequence[Prompt], out: Path) -> dict[str, list[str]]:
-    """Copy the clips of the prompts to `out/audio`, each once; return {id: paths in `out`}."""
-    paths: dict[str, list[str]] = {}
+def write_clips(prompts: Sequence[Prompt], out: Path) -> list[list[str]]:
+    """Copy the clips of the prompts to `out/audio`, each once; return their paths in `out`, a list for each prompt."""
+    paths: list[list[str]] = []
     for prompt in prompts:
+        paths.append([])
         for clip in prompt.clips:
             data = clip.data if clip.data is not None else Path(str(clip.path)).read_bytes()
             ending = Path(str(clip.path)).suffix.lower() if clip.data is None else ".wav"
@@ -75,7 +76,7 @@ def write_clips(prompts: Sequence[Prompt], out: Path) -> dict[str, list[str]]:
             (out / AUDIO).mkdir(parents=True, exist_ok=True)
             if not (out / name).exists():
                 (out / name).write_bytes(data)
-            paths.setdefault(prompt.id, []).append(name)
+            paths[-1].append(name)
     return paths
 
 
@@ -92,11 +93,12 @@ def longest_prompt(selection: Selection, say: Callable[[str], None]) -> int:
     if folder is None:
         say(f"model {selection.model} is not here: a quarter of max_sequence_tokens is taken for prompts; check it")
         return max(1, limit // 4)
-    from transformers import AutoTokenizer
+    from models.load import load_tokenizer
 
-    tokenizer = cast("PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False))
+    tokenizer = load_tokenizer(folder)
     longest = max(_length(prompt, tokenizer) for prompt in [*selection.train, *selection.test])
     tokens = -(-longest // ROUND_TO) * ROUND_TO
+    # Rounding up must not take the answer's last tokens.
     if tokens >= limit:
         tokens = longest
     if longest >= limit:
@@ -117,8 +119,3 @@ def write_program(path: Path, text: str) -> None:
     """Write a script that can be executed."""
     path.write_text(text, encoding="utf-8")
     path.chmod(0o755)
-
-
-def discard(out: Path) -> None:
-    """Remove what an export that failed has written."""
-    shutil.rmtree(out, ignore_errors=True)

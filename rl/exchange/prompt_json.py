@@ -8,10 +8,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import cast
 
+from rewards.answer_forms import as_mapping
 from rl.types import Clip, Demonstration, Message, Prompt
-
-REPEATED = ("prompt", "extra_info")
-"""Columns that the exported data set has anyway."""
 
 
 def to_json(prompt: Prompt, clips: Sequence[str]) -> str:
@@ -20,7 +18,9 @@ def to_json(prompt: Prompt, clips: Sequence[str]) -> str:
         raise ValueError(
             f"prompt '{prompt.id}': part of its sound comes later, which no other library knows; leave it out"
         )
-    fields = {name: value for name, value in prompt.fields.items() if name not in REPEATED}
+    messages = [{"role": turn.role, "content": turn.content} for turn in prompt.messages]
+    # Turns as they are recorded may hold sound, which JSON cannot.
+    recorded = {"prompt": messages} if isinstance(prompt.fields.get("prompt"), list) else {}
     demonstration = prompt.demonstration
     values = {
         "id": prompt.id,
@@ -29,7 +29,7 @@ def to_json(prompt: Prompt, clips: Sequence[str]) -> str:
         "source": prompt.source,
         "clips": [*clips],
         "demonstration": demonstration and [demonstration.reasoning, demonstration.response],
-        "fields": fields,
+        "fields": {**prompt.fields, **recorded},
     }
     try:
         return json.dumps(values, ensure_ascii=False, default=_plain)
@@ -46,10 +46,15 @@ def _plain(value: object) -> object:
 
 
 def from_json(text: str, folder: Path, extra_info: Mapping[str, object]) -> Prompt:
-    """Return the prompt that `to_json` wrote; paths of clips begin at `folder`."""
+    """Return the prompt that `to_json` wrote; paths of clips begin at `folder`. `extra_info` is what verl hands on with it."""
     values = cast("dict[str, object]", json.loads(text))
     messages = cast("list[tuple[str, str]]", values["messages"])
     demonstration = cast("tuple[str, str] | None", values["demonstration"])
+    fields = cast("dict[str, object]", values["fields"])
+    if extra_info:
+        # The data's own keys win, and without such a column all columns are in it, as in a run of ours.
+        recorded = as_mapping(fields.get("extra_info"))
+        fields["extra_info"] = {**extra_info, **(fields if recorded is None else recorded)}
     return Prompt(
         id=cast(str, values["id"]),
         messages=tuple(Message(role, content) for role, content in messages),
@@ -57,5 +62,5 @@ def from_json(text: str, folder: Path, extra_info: Mapping[str, object]) -> Prom
         source=cast(str, values["source"]),
         clips=tuple(Clip(str(folder / path)) for path in cast("list[str]", values["clips"])),
         demonstration=Demonstration(*demonstration) if demonstration else None,
-        fields={**cast("dict[str, object]", values["fields"]), "extra_info": dict(extra_info)},
+        fields=fields,
     )

@@ -3,7 +3,7 @@ on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from models.folder import folder_of
 from models.pretrained.catalogue import CATALOGUE
 from rewards.combine import RewardConfig
 from rl.config import ConfigError, did_you_mean
-from rl.data.mixture import limits, weights_of
+from rl.data.mixture import limits, require_distinct_ids, weights_of
 from rl.recipe import Recipe
 from rl.recipe.stage_list import Stage, stage_environment
 from rl.runner.artifacts import Artifacts
@@ -73,6 +73,7 @@ def _read_outcomes(run_dir: Path, recipe: Recipe, until: Stage, artifacts: Artif
     if not folders:
         raise ConfigError(f"--run: {run_dir} holds no stages of a run; name a run's directory")
     for stage in recipe.stages:
+        # What later stages made is not what this one started from.
         if stage is until:
             return
         if stage.name in folders and (folders[stage.name] / OUTCOME).is_file():
@@ -96,30 +97,28 @@ def _train_prompts(
     shares = weights_of(read.data)
     if len({*shares.values()}) > 1:
         say(f"{stage.place}.data: the weights of the mixture are not carried over; all its prompts are written once")
-    prompts: list[Prompt] = []
+    sources: dict[str, Sequence[Prompt]] = {}
+    # With a difficulty all rows are read, and cut after the choice, as in the stage itself: the prompts that are kept
+    # may be the last ones of the data.
     caps = limits(config.data, config.limit)
     for name, limit in limits(read.data, read.limit).items():
         rows = _read(artifacts, name, read.split, limit, stage)
-        kept = [prompt for prompt in rows if ids is None or prompt.id in ids][: caps[name]]
-        prompts += [_with_source(prompt, name) for prompt in kept]
+        sources[name] = [prompt for prompt in rows if ids is None or prompt.id in ids][: caps[name]]
+    prompts = _join(sources)
     if not prompts:
         raise ValueError(f"{stage.place}: no prompt is left to export; keep more in '{config.difficulty}'")
     return prompts
 
 
 def _test_prompts(recipe: Recipe, stage: Stage, config: Config, artifacts: Artifacts) -> list[Prompt]:
-    """Return the prompts of the stage's evaluation, or else of the recipe's last evaluate stage that asks for them as they
-    are."""
-    evaluations = [config.eval] if config.eval else []
-    evaluations += [earlier.config for earlier in reversed(recipe.stages) if earlier.kind == "evaluate"]
-    for evaluation in evaluations:
-        read = evaluation.reads[0]
-        return [
-            _with_source(prompt, name)
-            for name, limit in limits(read.data, read.limit).items()
-            for prompt in _read(artifacts, name, read.split, limit, stage)
-        ]
-    return []
+    """Return the prompts of the stage's evaluation, or else of the recipe's last evaluate stage; none without either."""
+    evaluations = [other.config for other in recipe.stages if other.kind == "evaluate"]
+    evaluation = config.eval or (evaluations[-1] if evaluations else None)
+    if evaluation is None:
+        return []
+    read = evaluation.reads[0]
+    counts = limits(read.data, read.limit)
+    return _join({name: _read(artifacts, name, read.split, limit, stage) for name, limit in counts.items()})
 
 
 def _read(artifacts: Artifacts, name: str, split: str | None, limit: int | None, stage: Stage) -> list[Prompt]:
@@ -129,8 +128,14 @@ def _read(artifacts: Artifacts, name: str, split: str | None, limit: int | None,
     return artifacts.read_prompts(name, split, limit, stage.place)
 
 
-def _with_source(prompt: Prompt, name: str) -> Prompt:
-    return prompt if prompt.source else replace(prompt, source=name)
+def _join(sources: Mapping[str, Sequence[Prompt]]) -> list[Prompt]:
+    """Return the prompts of all sources, each with a source. Raises ValueError where two have a prompt of the same id."""
+    # It becomes verl's `data_source`, by which its metrics tell data sets apart.
+    return [
+        prompt if prompt.source else replace(prompt, source=name)
+        for name, prompts in require_distinct_ids(sources).items()
+        for prompt in prompts
+    ]
 
 
 def _model(recipe: Recipe, config: Config, artifacts: Artifacts, run_dir: Path | None) -> str:
@@ -146,6 +151,7 @@ def _model(recipe: Recipe, config: Config, artifacts: Artifacts, run_dir: Path |
             )
         return str((run_dir / "initial").absolute())
     folder = folder_of(header.path)
+    # A name of the hub stays one, even if it is in this machine's cache: the other trainer may run elsewhere.
     is_here = folder is not None and (header.path in CATALOGUE or Path(header.path).is_dir())
     return str(folder.absolute()) if folder is not None and is_here else header.path
 

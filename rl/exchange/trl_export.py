@@ -11,12 +11,16 @@ from rl.exchange.exported_reward import COLUMN
 from rl.exchange.folder import check_empty, longest_prompt, prompt_column, write_program, write_reward
 from rl.exchange.selection import Selection
 from rl.run.files import replacing_folder, write_jsonl
+from rl.stages.rlvr.config import Config
 from rl.types import Prompt
+from rl.units import many
 
 Settings = dict[str, object]
 """Field of TRL's GRPOConfig -> value."""
 ADVANTAGES = {"grpo": "group", "dr_grpo": "none"}
 """Our advantage -> TRL's `scale_rewards`."""
+SCHEDULES = {"constant": "constant_with_warmup"}
+"""Our `schedule` -> the name of transformers, where it has another."""
 MEANS = {"token_mean": "dapo", "sequence_mean": "grpo", "constant": "dr_grpo"}
 """Our `normalise` -> TRL's `loss_type`."""
 REWARD = '''"""The reward of the recipe '{name}' as a reward function of TRL's. Written by `rl export trl`; needs groundtone installed.
@@ -80,7 +84,7 @@ if __name__ == "__main__":
     main()
 '''
 PEFT = """
-        peft_config=__import__("peft").LoraConfig(r={rank}, lora_alpha={alpha}, target_modules="all-linear"),"""
+        peft_config=__import__("peft").LoraConfig(r={rank}, lora_alpha={alpha}, target_modules={targets!r}),"""
 
 
 def export(selection: Selection, out: Path, say: Callable[[str], None]) -> None:
@@ -106,7 +110,7 @@ def export(selection: Selection, out: Path, say: Callable[[str], None]) -> None:
             notes="".join(f"\n{note}" for note in notes) + ("\n" if notes else ""),
             settings=pprint.pformat(values, width=116, sort_dicts=False),
             model=selection.model,
-            peft=PEFT.format(rank=lora.rank, alpha=int(lora.alpha)) if lora else "",
+            peft=PEFT.format(rank=lora.rank, alpha=lora.alpha, targets=lora.targets) if lora else "",
         )
         write_program(folder / "train.py", script)
     for line in (*notes, *behind):
@@ -140,20 +144,18 @@ def settings(selection: Selection, prompt_tokens: int) -> tuple[Settings, list[s
         raise ConfigError(
             f"{place}.objective.policy_loss: TRL has no '{objective.policy_loss}'; it has ppo_clip, gspo, cispo"
         )
-    # A device computes the samples of one prompt at once; as many such batches make a step.
-    batches = max(1, config.prompts_per_step // header.trainer.ranks)
     values: Settings = {
         "output_dir": f"trl-{selection.recipe.name}",
+        # TRL counts optimiser steps, a stage of ours steps of sampling.
         "max_steps": config.steps * config.optimiser_steps,
-        "per_device_train_batch_size": config.samples_per_prompt,
-        "steps_per_generation": batches,
-        "gradient_accumulation_steps": max(1, batches // config.minibatches),
+        **_batches(config, header.trainer.ranks, place),
         "num_generations": config.samples_per_prompt,
         "num_iterations": config.epochs,
         "max_completion_length": config.max_sequence_tokens - prompt_tokens,
         "temperature": config.temperature,
         "learning_rate": config.optimizer.learning_rate,
-        "lr_scheduler_type": config.optimizer.schedule,
+        # The `constant` of transformers has no warm-up.
+        "lr_scheduler_type": SCHEDULES.get(config.optimizer.schedule, config.optimizer.schedule),
         "warmup_steps": config.optimizer.warmup_steps,
         "weight_decay": config.optimizer.weight_decay,
         "adam_beta1": config.optimizer.betas[0],
@@ -170,22 +172,48 @@ def settings(selection: Selection, prompt_tokens: int) -> tuple[Settings, list[s
         "gradient_checkpointing": header.model.gradient_checkpointing,
         "bf16": header.model.dtype == "bfloat16",
         "seed": header.seed,
-        "save_steps": config.checkpoint_every,
+        "save_steps": config.checkpoint_every * config.optimiser_steps,
         "logging_steps": 1,
         "report_to": "none",
     }
     if config.eval_every:
-        values |= {"eval_strategy": "steps", "eval_steps": config.eval_every}
+        values |= {"eval_strategy": "steps", "eval_steps": config.eval_every * config.optimiser_steps}
+        values["per_device_eval_batch_size"] = config.samples_per_prompt  # TRL evaluates whole groups too
     return values, _not_carried_over(selection)
 
 
+def _batches(config: Config, ranks: int, place: str) -> Settings:
+    """Return the sizes with which TRL takes as many optimiser steps on the samples of a step as the stage. Raises ConfigError
+    where the samples do not divide among devices and optimiser steps."""
+    samples, parts = config.prompts_per_step * config.samples_per_prompt, ranks * config.minibatches
+    if samples % parts:
+        raise ConfigError(
+            f"{place}.prompts_per_step: {config.prompts_per_step} prompts × {config.samples_per_prompt} samples do not "
+            f"divide into {many(ranks, 'rank')} × {many(config.minibatches, 'minibatch')}, as TRL needs; "
+            "change prompts_per_step or trainer.ranks"
+        )
+    share = samples // parts
+    # A device computes the samples of one prompt at once, or fewer if an optimiser step is no whole number of such batches.
+    batch = max(size for size in range(1, config.samples_per_prompt + 1) if share % size == 0)
+    return {
+        "per_device_train_batch_size": batch,
+        "steps_per_generation": share // batch * config.minibatches,
+        "gradient_accumulation_steps": share // batch,
+    }
+
+
 def _not_carried_over(selection: Selection) -> list[str]:
-    objective, header = selection.config.build_objective(), selection.recipe.header
+    config, header = selection.config, selection.recipe.header
+    objective = config.build_objective()
     notes = {
         "objective.kl_coef in the reward (TRL has it in the loss)": objective.kl_coef > 0
         and objective.kl_in == "reward",
+        f"objective.kl_estimator {objective.kl_estimator} (TRL has k3)": objective.kl_coef > 0
+        and objective.kl_in == "loss"
+        and objective.kl_estimator != "k3",
         "objective.teacher_coef": objective.teacher_coef > 0,
-        "curriculum: pass_rate": selection.config.curriculum == "pass_rate",
+        "curriculum: pass_rate": config.curriculum == "pass_rate",
+        "max_lag (TRL samples, and then learns)": config.max_lag > 0,
         "objective.dual_clip": objective.dual_clip is not None,
         "objective.filter_zero_variance": objective.filter_zero_variance,
         "objective.overlong_buffer": objective.overlong_buffer > 0,

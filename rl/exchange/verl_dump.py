@@ -91,6 +91,7 @@ def _read_sample(row: Row, where: str, step: int, counts: dict[str, list[int]]) 
 
 
 def _is_number(value: object) -> bool:
+    # Bounded: an infinity is no score, and a whole number beyond the range of floats cannot be made one.
     return isinstance(value, int | float) and not is_missing(value) and abs(value) < 1e300
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -42,6 +42,8 @@ SCRIPT = """#!/usr/bin/env bash
 #   ./run.sh trainer.n_gpus_per_node=8 actor_rollout_ref.rollout.tensor_model_parallel_size=2
 {notes}set -euo pipefail
 HERE="$(cd "$(dirname "${{BASH_SOURCE[0]}}")" && pwd)"
+QUOTE="'"
+HERE="${{HERE//$QUOTE/\\\\$QUOTE}}"  # below it stands in single quotes of Hydra's
 exec python3 -m verl.trainer.main_ppo \\
 {arguments} \\
   "$@"
@@ -86,12 +88,12 @@ def argument(key: str, value: object) -> str:
 
 
 def hydra_value(value: object) -> str:
-    """Return a value in Hydra's grammar: texts in single quotes, unless they are plain words."""
+    """Return a value in Hydra's grammar: texts in single quotes, without which `null` and `1e5` would be no texts."""
     if isinstance(value, bool):
         return str(value)
     if isinstance(value, list):
         return f"[{','.join(map(hydra_value, value))}]"
-    if not isinstance(value, str) or (value.replace("_", "").replace("-", "").isalnum() and not value.isdigit()):
+    if not isinstance(value, str):
         return str(value)
     # In quotes a backslash is itself, but before a quote.
     literal = value.replace("'", "\\'")
@@ -125,10 +127,12 @@ def _compose(folder: str, values: Overrides) -> None:
         ) from error
 
 
-def rows(prompts: Sequence[Prompt], split: str, clips: Mapping[str, Sequence[str]]) -> list[dict[str, object]]:
-    """Return the prompts as rows of verl's five columns, and `audios` where one has clips."""
+def rows(prompts: Sequence[Prompt], split: str, clips: Sequence[Sequence[str]]) -> list[dict[str, object]]:
+    """Return the prompts, each with the paths of its clips, as rows of verl's five columns, and `audios` where one has
+    clips."""
     has_sound = any(prompt.clips for prompt in prompts)
-    return [_row(prompt, split, index, clips.get(prompt.id, ()), has_sound) for index, prompt in enumerate(prompts)]
+    pairs = zip(prompts, clips, strict=True)
+    return [_row(prompt, split, index, paths, has_sound) for index, (prompt, paths) in enumerate(pairs)]
 
 
 def _row(prompt: Prompt, split: str, index: int, clips: Sequence[str], has_sound: bool) -> dict[str, object]:
@@ -142,6 +146,7 @@ def _row(prompt: Prompt, split: str, index: int, clips: Sequence[str], has_sound
         "reward_model": {"style": "rule", "ground_truth": prompt.answer or ""},
         "extra_info": {"split": split, "index": index, "id": prompt.id, COLUMN: prompt_column(prompt, clips)},
     }
+    # Relative paths, so that the folder can be moved: verl has to be started in it.
     return {**row, "audios": [{"path": path} for path in clips]} if has_sound else row
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rl.algorithms.objective import Importance, Objective
 from rl.config import ConfigError
 from rl.exchange.selection import Selection
+from rl.workers.optimizer import OptimizerConfig
 
 Overrides = dict[str, object]
 """Key of verl's configuration -> value."""
@@ -29,6 +30,8 @@ KL_ESTIMATORS = {"k1": "kl", "k2": "mse", "k3": "low_var_kl"}
 """Our estimator of the KL divergence -> verl's."""
 UNBOUNDED = 1e6
 """Bound of a value's move where there is none."""
+NEVER_CLIPPED = 1e30
+"""Norm of gradients that none has: verl always clips, and at 0 it would learn nothing."""
 
 
 def overrides(selection: Selection, prompt_tokens: int) -> tuple[Overrides, list[str]]:
@@ -45,6 +48,7 @@ def overrides(selection: Selection, prompt_tokens: int) -> tuple[Overrides, list
         )
     values: Overrides = {
         "data.train_files": "$HERE/train.parquet",
+        # verl demands a file here, also where nothing is validated.
         "data.val_files": "$HERE/val.parquet" if selection.test else "$HERE/train.parquet",
         "data.train_batch_size": config.prompts_per_step,
         "data.max_prompt_length": prompt_tokens,
@@ -74,8 +78,8 @@ def overrides(selection: Selection, prompt_tokens: int) -> tuple[Overrides, list
         values |= _critic(selection)
     lora = header.model.lora
     if lora is not None:
-        values["actor_rollout_ref.model.lora_rank"] = lora.rank
-        values["actor_rollout_ref.model.lora_alpha"] = lora.alpha
+        adapter = {"lora_rank": lora.rank, "lora_alpha": lora.alpha, "target_modules": lora.targets}
+        values |= {f"actor_rollout_ref.model.{key}": value for key, value in adapter.items()}
     return values, _not_carried_over(selection, objective)
 
 
@@ -87,12 +91,13 @@ def _epochs(selection: Selection) -> int:
 
 def _actor(selection: Selection) -> Overrides:
     config, header = selection.config, selection.recipe.header
-    objective, optimizer = config.build_objective(), config.optimizer
+    objective = config.build_objective()
     actor: Overrides = {
         # verl counts prompts here, and multiplies by the samples of each.
         "ppo_mini_batch_size": max(1, config.prompts_per_step // config.minibatches),
         "ppo_epochs": config.epochs,
         "use_dynamic_bsz": True,
+        # verl refuses a micro-batch that cannot hold the longest sequence.
         "ppo_max_token_len_per_gpu": max(header.trainer.tokens_per_microbatch, config.max_sequence_tokens),
         "clip_ratio_low": objective.clip_low,
         "clip_ratio_high": objective.clip_high,
@@ -100,12 +105,7 @@ def _actor(selection: Selection) -> Overrides:
         "loss_agg_mode": MEANS[objective.normalise],
         "policy_loss.loss_mode": POLICY_LOSSES[objective.policy_loss],
         "entropy_coeff": objective.entropy_coef,
-        "optim.lr": optimizer.learning_rate,
-        "optim.lr_warmup_steps": optimizer.warmup_steps,
-        "optim.weight_decay": optimizer.weight_decay,
-        "optim.betas": [*optimizer.betas],
-        "optim.clip_grad": optimizer.gradient_clipping,
-        "optim.lr_scheduler_type": "cosine" if optimizer.schedule == "cosine" else "constant",
+        **_optimizer(config.optimizer),
     }
     if objective.dual_clip is not None:
         actor["clip_ratio_c"] = objective.dual_clip
@@ -115,11 +115,23 @@ def _actor(selection: Selection) -> Overrides:
     return {f"actor_rollout_ref.actor.{key}": value for key, value in actor.items()}
 
 
+def _optimizer(optimizer: OptimizerConfig) -> Overrides:
+    return {
+        "optim.lr": optimizer.learning_rate,
+        "optim.lr_warmup_steps": optimizer.warmup_steps,
+        "optim.weight_decay": optimizer.weight_decay,
+        "optim.betas": [*optimizer.betas],
+        "optim.clip_grad": optimizer.gradient_clipping or NEVER_CLIPPED,
+        "optim.lr_scheduler_type": "cosine" if optimizer.schedule == "cosine" else "constant",
+    }
+
+
 def _algorithm(objective: Objective) -> Overrides:
     values: Overrides = {
         "adv_estimator": ADVANTAGES[objective.advantage],
         "gamma": objective.gamma,
         "lam": objective.lam,
+        # verl's Dr. GRPO is its GRPO without the division by the deviation of the group.
         "norm_adv_by_std_in_grpo": objective.advantage != "dr_grpo",
     }
     if objective.kl_coef and objective.kl_in == "reward":
@@ -150,9 +162,7 @@ def _critic(selection: Selection) -> Overrides:
     config, objective = selection.config, selection.config.build_objective()
     critic: Overrides = {
         "model.path": selection.model,
-        "optim.lr": config.critic_optimizer.learning_rate,
-        "optim.lr_warmup_steps": config.critic_optimizer.warmup_steps,
-        "optim.weight_decay": config.critic_optimizer.weight_decay,
+        **_optimizer(config.critic_optimizer),
         "ppo_mini_batch_size": max(1, config.prompts_per_step // config.critic_minibatches),
         "use_dynamic_bsz": True,
         "cliprange_value": UNBOUNDED if objective.value_clip is None else objective.value_clip,
@@ -167,12 +177,19 @@ def _not_carried_over(selection: Selection, objective: Objective) -> list[str]:
     notes = {
         "objective.overlong_buffer is verl's reward manager `dapo`": objective.overlong_buffer > 0,
         "objective.teacher_coef": objective.teacher_coef > 0,
-        "curriculum: pass_rate": selection.config.curriculum == "pass_rate",
+        "curriculum: pass_rate": config.curriculum == "pass_rate",
         "objective.mask_truncated": objective.mask_truncated,
         f"objective.importance: {objective.correction}": bool(objective.correction)
         and not _correction(objective.correction),
         "objective.whiten is decided by verl's estimator": objective.whiten != (objective.advantage == "gae"),
         "optimizer.schedule linear (verl decays by cosine or not at all)": config.optimizer.schedule == "linear",
+        "critic_optimizer.schedule linear (verl decays by cosine or not at all)": objective.critic
+        and config.critic_optimizer.schedule == "linear",
+        "minibatches: verl's hold whole prompts": config.prompts_per_step % config.minibatches > 0,
+        "critic_minibatches: verl's hold whole prompts": objective.critic
+        and config.prompts_per_step % config.critic_minibatches > 0,
+        "max_lag (verl samples, and then learns)": config.max_lag > 0,
+        "model.lora of the critic (all its weights train)": objective.critic and header.model.lora is not None,
         "critic: it starts from the policy's model": bool(config.critic),
         "trainer.zero_stage (verl shards by FSDP)": header.trainer.zero_stage > 0,
         "trainer.deepspeed": bool(header.trainer.deepspeed),

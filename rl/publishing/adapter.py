@@ -47,13 +47,21 @@ def find_adapters(run: Run) -> AdapterChain:
         raise ConfigError(f"--adapter: no stage of {run.path} made a model; leave --adapter out")
     name, is_stage, folders = next(reversed(folders_of)), True, list[Path]()
     while is_stage:
-        folder = folders_of[name]
+        folder = folders_of.pop(name, None)  # popped, so that a record which names itself ends too
+        if folder is None:
+            raise ConfigError(
+                f"--adapter: {run.path} has no record of how stage '{name}' made its model; leave --adapter out"
+            )
         if not has_adapter(folder / ADAPTER):
             raise ConfigError(f"--adapter: stage '{name}' trained other weights than an adapter's; leave --adapter out")
         folders.insert(0, folder / ADAPTER)
         parents = cast("list[dict[str, object]]", _provenance(folder).get("parents", []))
         # The first model is the one that the stage trained; a teacher comes after it.
-        parent = next(parent for parent in parents if parent["kind"] == MODEL)
+        parent = next((parent for parent in parents if parent.get("kind") == MODEL), None)
+        if parent is None:
+            raise ConfigError(
+                f"--adapter: the record of stage '{name}' names no model that it trained; leave --adapter out"
+            )
         name, is_stage = str(parent["name"]), bool(parent["stage"])
     (base,) = model_sources(ModelConfig(path=name))
     if base.hub is None:

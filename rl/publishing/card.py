@@ -110,6 +110,7 @@ def _results(run: Run) -> str:
 def _gain(earlier: Sequence[Stage], stage: Stage) -> str:
     for before in reversed(earlier):
         gain = compute_paired_difference(before, stage, refuse=lambda _: None)
+        # None where it had other prompts, whose difficulty would be part of the difference.
         if gain is not None:
             return f"{format_difference(gain)} over {before.name}, {gain.prompts} prompts"
     return ""

@@ -58,6 +58,7 @@ def _model(path: str) -> Source:
     folder = folder_of(path)
     card = folder / "README.md" if folder else None
     licence = _card_licence(card) if card and card.is_file() else None
+    # A folder of this machine may be called OWNER/NAME too.
     is_hub = not Path(path).expanduser().exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", path) is not None
     return Source(path if is_hub else _short(path), licence or UNKNOWN, path if is_hub else None)
 

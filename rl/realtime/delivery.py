@@ -16,6 +16,8 @@ from rollouts.harness.settings import AskError
 
 VOICES = threading.BoundedSemaphore(4)
 """Phrases that are spoken at once, of all answers."""
+AHEAD = 2
+"""Phrases of an answer that are spoken before its client has taken the first of them: their sound waits in memory."""
 
 
 class Speaker:
@@ -25,11 +27,16 @@ class Speaker:
         self.voice, self.tell = voice, tell
         self.gone = threading.Event()
         self._phrases: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._places = threading.Semaphore(AHEAD)
         threading.Thread(target=self._work, name="speaker", daemon=True).start()
 
     def say(self, phrase: str) -> None:
         """Speak a phrase after those before."""
         self._phrases.put(phrase)
+
+    def make_room(self) -> None:
+        """Let one more phrase be spoken: the client has taken the sound of one."""
+        self._places.release()
 
     def finish(self) -> None:
         """End the thread once all phrases that were given so far are spoken."""
@@ -38,10 +45,15 @@ class Speaker:
     def stop(self) -> None:
         """End the thread without the phrases that still wait."""
         self.gone.set()
+        self.make_room()
         self.finish()
 
     def _work(self) -> None:
-        while (phrase := self._phrases.get()) and not self.gone.is_set():
+        while phrase := self._phrases.get():
+            # Without a bound: `stop`, which whoever has a speaker calls, makes room too.
+            self._places.acquire()
+            if self.gone.is_set():
+                break
             try:
                 with VOICES:
                     self.tell(Sound(self.voice.speak(phrase, self.gone), phrase))
@@ -80,6 +92,8 @@ class Delivery:
             chunks.append(chunk)
             self._say(self.phrases.add(words))
         elif isinstance(event, Sound):
+            if self.speaker:
+                self.speaker.make_room()
             if self.first_audio_s is None:
                 self.first_audio_s = round(time.monotonic() - self.answering.stream.times.question_s, 4)
             chunks.append(self.report.tell_audio(event.wav, event.phrase))

@@ -19,6 +19,8 @@ from rollouts.harness.settings import AskError
 from rollouts.requests import Piece, Request
 
 CLOSING = "the server is closing"
+CLOSE_S = 60.0
+"""Seconds that `close` waits for the engine's thread, which may be within a step."""
 
 
 class Writer(Protocol):
@@ -44,7 +46,8 @@ class Answering:
 
     def __init__(self, stream: PacedStream) -> None:
         self.stream = stream
-        # Holds no more than the answer's own tokens, so a client that reads slowly costs nobody else anything.
+        # Holds no more than the answer's own tokens and a few phrases of sound (`delivery.Speaker`), so a client that reads
+        # slowly costs nobody else anything.
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
 
 
@@ -115,7 +118,7 @@ class PacedEngine:
         with self._condition:
             self.failure = self.failure or CLOSING
             self._condition.notify()
-        self._thread.join()
+        self._thread.join(CLOSE_S)
 
     def gauges(self) -> dict[str, int]:
         """Return how many answers are being written, and how many questions wait."""
@@ -143,6 +146,7 @@ class PacedEngine:
         """Drop and begin what was asked for since the last step, and wait where there is nothing to do. Return whether to go on."""
         with self._condition:
             while not (self._waiting or self._dropped or self._decoders or self.failure):
+                # Without a bound: whoever asks, drops or closes notifies.
                 self._condition.wait()
             if self.failure:
                 return False
@@ -175,6 +179,7 @@ class PacedEngine:
                 break
         self._drop_decoders(orders.end)
         for event in orders.events:
+            # Before its client hears of it, who may look at the metrics, or ask again, at once.
             if isinstance(event, End | Failure):
                 self.metrics.finish(event)
                 self._end(answering, answering.stream.names())

@@ -32,6 +32,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        # With zeros: Prometheus sees no rise in a counter that first appears at 1.
         self._counts = Counter[str](dict.fromkeys(COUNTED, 0))
         self._sums = dict.fromkeys(MEASURED, 0.0)
         self._numbers = Counter[str]()
@@ -68,6 +69,7 @@ class Metrics:
             for name in MEASURED:
                 lines.append(f"# TYPE groundtone_{name} summary")
                 values = [*self._newest[name]]
+                # 19 cuts, 5 % apart: index 9 is the median, 18 the 95th percentile. It wants two values at least.
                 cuts = quantiles(values, n=20) if len(values) > 1 else values * 19
                 for share, place in ((0.5, 9), (0.95, 18)) if cuts else ():
                     lines.append(f'groundtone_{name}{{quantile="{share}"}} {cuts[place]:g}')

@@ -77,6 +77,7 @@ class QuestionReader:
         try:
             with self._lock:
                 tokens = tuple(self.chat.prompt(messages, clips))
+                # A clip is one token in what the engine is sent, and many in what the model hears: they take the room.
                 length = len(self.chat.prompt(messages, clips, expand=True)) if clips else len(tokens)
         except ValueError as error:  # what the chat template does not hold, and sound for a model that reads
             raise AskError("messages", f"messages: {error}") from error

@@ -68,6 +68,7 @@ def run_server(
     before anything heavy starts."""
     spoken = choose_voice(voice)
     token = "" if has_page else token_for(address.host, say)
+    # The port is taken before the model is loaded: one that is not free is said at once.
     server = listen(RealtimeServer, address.host, address.port)
     say(f"loading {model}")
     with signals.interruptible("the server has ended"):
@@ -79,6 +80,7 @@ def run_server(
             say(f"voice: {spoken.name}")
         say(f"open {server.address}/" if has_page else f"serving {server.address}/v1 ({pace.mode}); Ctrl-C ends")
         while True:
+            # All work is in other threads; a signal, or `signals.fail`, ends this one.
             time.sleep(3600)
 
 

@@ -118,6 +118,7 @@ class PacedStream:
             # The seed of an evaluation's sample: the chain is the same in every mode, and what is said changes nothing in it.
             seed = seed_of(question.seed, question.id, 0)
             orders.begin.append((self.thinker, self._request((), question.room, seed)))
+        # Where the first turn waits for no thought (`wo`, `speak_first`), speaking begins at once.
         self._go_on(orders)
         return orders
 
@@ -149,6 +150,7 @@ class PacedStream:
 
     def _say(self, piece: Piece, now: float, orders: Orders) -> None:
         if not self.buffer:
+            # Every piece of a turn repeats the number: that of the first one counts.
             self.times.cached += piece.cached
         if piece.tokens:
             self.times.say(now, len(piece.tokens))

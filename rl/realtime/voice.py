@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import os
 import shlex
 import shutil
+import signal
+import ssl
 import struct
 import subprocess
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from rl.config import ConfigError
@@ -64,31 +64,38 @@ class CommandVoice:
             said.write(clean(text).encode())
             said.seek(0)
             try:
+                # A session of its own, so that what the command starts can be ended with it.
                 process = subprocess.Popen(
-                    list(self.command), stdin=said, stdout=heard, stderr=subprocess.DEVNULL, env=environment
+                    list(self.command),
+                    stdin=said,
+                    stdout=heard,
+                    stderr=subprocess.DEVNULL,
+                    env=environment,
+                    start_new_session=True,
                 )
             except OSError as error:
                 raise VoiceError(f"{self.name}: {error.strerror}") from error
             try:
-                self._wait(process, heard.fileno(), gone)
+                self._wait(process.pid, heard.fileno(), gone)
             finally:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+            if process.returncode:
+                raise VoiceError(f"{self.name}: ended with code {process.returncode}")
             heard.seek(0)
             return whole_wav(heard.read(), self.name)
 
-    def _wait(self, process: subprocess.Popen[bytes], output: int, gone: threading.Event) -> None:
-        """Wait until the command has ended. Raises VoiceError where it takes or writes too much, or fails."""
+    def _wait(self, process: int, output: int, gone: threading.Event) -> None:
+        """Wait until the command has ended. Raises VoiceError where it takes or writes too much."""
         deadline = time.monotonic() + MOST_S
-        while process.poll() is None:
+        # WNOWAIT: it keeps its number, which is that of its group, until the group has been killed.
+        while os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             if gone.wait(LOOK_S):
                 raise VoiceError("nobody listens")
             if time.monotonic() > deadline:
                 raise VoiceError(f"{self.name}: no sound within {MOST_S:g} s")
             if os.fstat(output).st_size > MOST_BYTES:
                 raise VoiceError(f"{self.name}: more than {MOST_BYTES >> 20} MB of sound for a phrase")
-        if process.returncode:
-            raise VoiceError(f"{self.name}: ended with code {process.returncode}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,47 +103,58 @@ class EndpointVoice:
     """An address in the form of OpenAI's `/v1/audio/speech`."""
 
     url: str
+    certificates: ssl.SSLContext = field(default_factory=ssl.create_default_context, repr=False, compare=False)
+    """The system's: httpx by itself would trust a list of its own."""
 
     @property
     def name(self) -> str:
         return self.url
 
     def speak(self, text: str, gone: threading.Event) -> bytes:
-        body = {"model": "tts-1", "voice": "alloy", "input": clean(text), "response_format": "wav"}
-        headers = {"Content-Type": "application/json"}
+        from httpx import HTTPError, InvalidURL
+
+        try:
+            return whole_wav(asyncio.run(self._ask(clean(text), gone)), self.url)
+        except (OSError, ValueError, HTTPError, InvalidURL) as error:
+            reason = str(error) or type(error).__name__
+            raise VoiceError(reason if isinstance(error, VoiceError) else f"{self.url}: {reason}"[:200]) from error
+
+    async def _ask(self, text: str, gone: threading.Event) -> bytes:
+        """Return the answer. Raises ValueError for one that is too late, or that nobody waits for any more: a task can be
+        cancelled wherever it waits, for a name, a connection, headers or sound."""
+        answer, deadline = asyncio.create_task(self._read(text)), time.monotonic() + MOST_S
+        try:
+            while not answer.done():
+                if gone.is_set():
+                    raise ValueError("nobody listens")
+                if time.monotonic() > deadline:
+                    raise ValueError(f"not all of the sound within {MOST_S:g} s")
+                await asyncio.wait([answer], timeout=LOOK_S)
+            return answer.result()
+        finally:
+            answer.cancel()
+
+    async def _read(self, text: str) -> bytes:
+        """Read the whole answer, piece by piece. Raises ValueError for a refusal, and for one that is too long."""
+        from httpx import AsyncClient
+
+        body = {"model": "tts-1", "voice": "alloy", "input": text, "response_format": "wav"}
+        headers = {"Accept-Encoding": "identity"}
         if token := os.environ.get(VOICE_TOKEN, "").strip():
             headers["Authorization"] = f"Bearer {token}"
-        request = urllib.request.Request(self.url, json.dumps(body).encode(), headers)
-        if gone.is_set():
-            raise VoiceError("nobody listens")
-        deadline = time.monotonic() + MOST_S
-        try:
-            with urllib.request.build_opener(_NoRedirect).open(request, timeout=MOST_S) as response:
-                data = self._read(response, deadline, gone)
-        except (OSError, ValueError, HTTPException) as error:
-            raise VoiceError(f"{self.url}: {error}"[:200]) from error
-        return whole_wav(data, self.url)
-
-    def _read(self, response: HTTPResponse, deadline: float, gone: threading.Event) -> bytes:
-        """Read the whole answer, piece by piece: the connection's timeout is one for each of them. Raises ValueError for
-        one that is too late or too long."""
         data = bytearray()
-        while piece := response.read1(1 << 16):
-            data += piece
-            if gone.is_set():
-                raise ValueError("nobody listens")
-            if time.monotonic() > deadline:
-                raise ValueError(f"not all of the sound within {MOST_S:g} s")
-            if len(data) > MOST_BYTES:
-                raise ValueError(f"more than {MOST_BYTES >> 20} MB of sound for a phrase")
-        if response.length:  # bytes that were announced and have not come
-            raise ValueError("the sound breaks off")
+        # Redirects are not followed: the token is for the address that was named.
+        async with (
+            AsyncClient(timeout=MOST_S, follow_redirects=False, verify=self.certificates) as client,
+            client.stream("POST", self.url, json=body, headers=headers) as response,
+        ):
+            if not response.is_success:
+                raise ValueError(f"HTTP {response.status_code} {response.reason_phrase}")
+            async for piece in response.aiter_raw():
+                data += piece
+                if len(data) > MOST_BYTES:
+                    raise ValueError(f"more than {MOST_BYTES >> 20} MB of sound for a phrase")
         return bytes(data)
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, req: object, fp: object, code: int, msg: str, headers: object, newurl: str) -> None:
-        """Follow no redirect: the token is for the address that was named."""
 
 
 def choose_voice(given: str) -> Voice | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -19,10 +20,12 @@ from models.settings import BuildConfig
 from rl.config import ConfigError
 from rl.exchange import trl_export, verl_export
 from rl.exchange.exported_reward import ExportedReward, completion_text
-from rl.exchange.folder import longest_prompt
+from rl.exchange.folder import longest_prompt, write_clips
+from rl.exchange.prompt_json import from_json, to_json
 from rl.exchange.selection import Selection, select
 from rl.exchange.verl_settings import overrides
 from rl.recipe import load
+from rl.types import Clip, Message, Prompt
 
 REWARD = """
 from helper import CLEAN
@@ -165,6 +168,87 @@ def test_the_exported_reward_is_ours(verl_folder: Path, exported: ModuleType) ->
         exported.compute_score("d", "2", "2", {})
 
 
+LEVELS = """
+def compute_score(data_source, solution_str, ground_truth, extra_info=None):
+    return extra_info["level"] * 10 + extra_info.get("index", 0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("row", "score"),
+    [
+        ({"extra_info": {"level": 3, "index": 7}}, 37.0),  # an index of the data's own, not the row's number
+        ({"level": 2, "index": 1}, 21.0),
+    ],
+)
+def test_an_exported_reward_reads_what_it_reads_here(folder: Path, row: dict[str, object], score: float) -> None:
+    (folder / "level.py").write_text(LEVELS)
+    prompt = [{"role": "user", "content": "What is 1 + 1?"}]
+    given = {"prompt": prompt, "data_source": "d", "reward_model": {"ground_truth": "2"}, **row}
+    (folder / "theirs.jsonl").write_text(json.dumps(given) + "\n")
+    chosen, _ = selection(
+        folder,
+        "data.theirs={source: verl, path: theirs.jsonl}",
+        "reward={parts: [{verifier: level.py:compute_score}]}",
+        "stages=[{rlvr: {data: theirs, algorithm: grpo, max_sequence_tokens: 400, split: null}}]",
+    )
+    verl_export.export(chosen, folder / "verl", lambda line: None)
+    (verl_row,) = pq.read_table(folder / "verl" / "train.parquet").to_pylist()
+    verl = import_file(folder / "verl" / "reward.py")
+    result = verl.compute_score("d", "2", "2", {**verl_row["extra_info"], "num_turns": 2})
+    verl._reward.close()
+    assert (result["score"], result["error"]) == (score, 0.0)
+    trl_export.export(chosen, folder / "trl", lambda line: None)
+    trl = import_file(folder / "trl" / "reward.py")
+    assert trl.reward(["2"], [json.loads((folder / "trl" / "train.jsonl").read_text())["groundtone"]]) == [score]
+    trl._reward.close()
+
+
+def test_a_column_comes_back_as_it_was(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": [{"type": "text", "text": "What?"}, {"type": "audio", "bytes": b"RIFF"}]}]
+    prompt = Prompt("a", (Message("user", "What?"),), fields={"prompt": turns, "level": 3})
+    back = from_json(to_json(prompt, ()), tmp_path, {})
+    assert back.fields == {"prompt": [{"role": "user", "content": "What?"}], "level": 3}
+    assert from_json(to_json(prompt, ()), tmp_path, {"num_turns": 2, "level": 9}).fields["extra_info"] == {
+        "num_turns": 2,
+        **back.fields,
+    }
+
+
+def test_two_sources_with_the_same_ids_are_refused(folder: Path) -> None:
+    more = "data.more={source: jsonl, path: sums.jsonl, fields: {level: level}}"
+    with pytest.raises(ValueError, match="data: 'sums' and 'more' both have a prompt 'r0'; rename ids"):
+        selection(folder, more, "rlvr.data={sums: 1, more: 1}")
+    with pytest.raises(ValueError, match="data: 'sums' and 'more' both have a prompt 'r6'; rename ids"):
+        selection(folder, more, "evaluate.data={sums: 1, more: 1}")
+
+
+def test_prompts_of_one_id_keep_their_own_clips(tmp_path: Path) -> None:
+    prompts = [Prompt("a", (Message("user", "What?"),), clips=(Clip(data=data),)) for data in (b"RIFF1", b"RIFF2")]
+    clips = write_clips(prompts, tmp_path)
+    names = [f"audio/{hashlib.sha256(data).hexdigest()[:16]}.wav" for data in (b"RIFF1", b"RIFF2")]
+    assert clips == [[name] for name in names]
+    rows = verl_export.rows(prompts, "train", clips)
+    assert [row["audios"] for row in rows] == [[{"path": name}] for name in names]
+
+
+def test_what_is_measured_is_the_stages_or_the_last_evaluations(folder: Path) -> None:
+    def measured(*changes: str) -> list[str]:
+        return [prompt.id for prompt in selection(folder, *changes)[0].test]
+
+    rlvr = "{rlvr: {data: sums, algorithm: grpo%s}}"
+    first, last = (
+        f"{{evaluate: {{data: sums, split: {split}, limit: 1, name: on-{split}}}}}" for split in ("train", "test")
+    )
+    assert measured() == ["r6", "r7"]
+    assert measured(f"stages=[{rlvr % ''}, {first}, {last}]") == ["r6"]
+    assert measured(f"stages=[{rlvr % ', eval: {data: sums, split: train, limit: 2}, eval_every: 1'}, {last}]") == [
+        "r0",
+        "r1",
+    ]
+    assert measured(f"stages=[{rlvr % ''}]") == []
+
+
 def test_what_a_run_has_curated(folder: Path) -> None:
     from rl.stages.curate import write_difficulty
 
@@ -187,7 +271,8 @@ def test_what_a_run_has_curated(folder: Path) -> None:
 def test_every_override_is_a_key_of_verl(folder: Path, algorithm: str) -> None:
     pytest.importorskip("hydra")
     changes = [f"rlvr.algorithm={algorithm}", "rlvr.objective={kl_coef: 0.01, entropy_coef: 0.1, importance_cap: 2.0}"]
-    chosen, _ = selection(folder, *changes, "model.lora={rank: 4}", "rlvr.optimizer.schedule=cosine")
+    lora = "model.lora={rank: 4, alpha: 6.5, targets: [q_proj, v_proj]}"
+    chosen, _ = selection(folder, *changes, lora, "rlvr.optimizer={schedule: cosine, gradient_clipping: 0}")
     values, _ = overrides(chosen, 64)
     assert verl_export.compose(values)
 
@@ -213,6 +298,34 @@ def test_importance_is_verls_or_is_named(folder: Path, importance: str, level: s
     if isinstance(threshold, str):
         pytest.importorskip("hydra")
         assert verl_export.compose(values)
+
+
+def test_the_optimisers_and_the_adapter_in_verl(folder: Path) -> None:
+    chosen, notes = selection(
+        folder,
+        "rlvr.algorithm=ppo",
+        "rlvr.critic_minibatches=2",
+        "rlvr.optimizer.gradient_clipping=0",
+        "rlvr.critic_optimizer={learning_rate: 1e-4, betas: [0.8, 0.9], gradient_clipping: 0.5, schedule: cosine}",
+        "model.lora={rank: 4, alpha: 6.5, targets: [q_proj, v_proj]}",
+    )
+    values, notes = overrides(chosen, 64)
+    actor = {key.rpartition(".")[2]: values[key] for key in values if key.startswith("actor_rollout_ref.actor.optim.")}
+    # verl clips to 0 where it is told 0, and learns nothing.
+    assert (actor["clip_grad"], actor["betas"], actor["lr_scheduler_type"]) == (1e30, [0.9, 0.95], "constant")
+    critic = {key.rpartition(".")[2]: values[key] for key in values if key.startswith("critic.optim.")}
+    assert critic == {
+        "lr": 1e-4,
+        "lr_warmup_steps": 0,
+        "weight_decay": 0.0,
+        "betas": [0.8, 0.9],
+        "clip_grad": 0.5,
+        "lr_scheduler_type": "cosine",
+    }
+    model = "actor_rollout_ref.model"
+    adapter = [values[f"{model}.{key}"] for key in ("lora_rank", "lora_alpha", "target_modules")]
+    assert adapter == [4, 6.5, ["q_proj", "v_proj"]]
+    assert notes == ["stages[1].rlvr: not carried over: model.lora of the critic (all its weights train)"]
 
 
 def test_an_override_that_verl_does_not_know_is_refused(folder: Path) -> None:
@@ -243,19 +356,65 @@ def test_algorithms_in_verl(folder: Path, algorithm: str, advantage: str, loss: 
 def test_values_survive_shell_and_hydra() -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    for value in ("it's here", 'a "b" $HOME `c`', "x=1,y", "back\\slash", "[a]", "123", "true", "plain-word"):
+    texts = (
+        "it's here",
+        'a "b" $HOME `c`',
+        "x=1,y",
+        "back\\slash",
+        "[a]",
+        "123",
+        "plain-word",
+        "true",
+        "null",
+        "1e5",
+        "nan",
+    )
+    for value in (*texts, 1e-6, 1e30, 5, True, [0.9, 0.95], ["q_proj", "1e5"]):
         word = verl_export.argument("key", value)
         printed = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, text=True, check=True).stdout
-        assert OverridesParser.create().parse_override(printed).value() == value or str(value) in ("true",)
+        parsed: object = OverridesParser.create().parse_override(printed).value()
+        assert (parsed, type(parsed)) == (value, type(value))
     assert verl_export.argument("key", "$HERE/a b") == "\"key='$HERE/a b'\""
 
 
+def test_a_folder_with_a_quote_in_its_name_trains(folder: Path) -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    out, programs = folder / "bob's out", folder / "bin"
+    verl_export.export(selection(folder)[0], out, lambda line: None)
+    programs.mkdir()
+    (programs / "python3").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (programs / "python3").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    done = subprocess.run([str(out / "run.sh")], capture_output=True, text=True, check=True, env=environment)
+    (file,) = [line for line in done.stdout.splitlines() if line.startswith("data.train_files=")]
+    assert OverridesParser.create().parse_override(file).value() == str(out / "train.parquet")
+
+
+def names_of(notes: list[str]) -> list[str]:
+    return [note.partition("not carried over: ")[2].partition(" ")[0] for note in notes]
+
+
 def test_settings_that_other_trainers_lack(folder: Path) -> None:
-    chosen, _ = selection(folder, "rlvr.objective={overlong_buffer: 16}", "trainer.zero_stage=2")
-    _, notes = overrides(chosen, 64)
-    assert [note.partition("not carried over: ")[2].partition(" ")[0] for note in notes] == [
+    chosen, _ = selection(
+        folder, "rlvr.objective={overlong_buffer: 16}", "trainer.zero_stage=2", "rlvr.max_lag=1", "rlvr.steps=5"
+    )
+    assert names_of(overrides(chosen, 64)[1]) == ["objective.overlong_buffer", "max_lag", "trainer.zero_stage"]
+    assert names_of(trl_export.settings(chosen, 64)[1]) == [
+        "max_lag",
         "objective.overlong_buffer",
-        "trainer.zero_stage",
+        "objective.importance",
+        "trainer.zero_stage:",
+    ]
+    for estimator in ("k2", "k3"):
+        kl, _ = selection(folder, f"rlvr.objective={{kl_coef: 0.1, kl_in: loss, kl_estimator: {estimator}}}")
+        noted = ["objective.kl_estimator"] if estimator == "k2" else []
+        assert (names_of(overrides(kl, 64)[1]), names_of(trl_export.settings(kl, 64)[1])) == ([], noted)
+    linear, _ = selection(folder, "rlvr.algorithm=ppo", "rlvr.critic_optimizer.schedule=linear", "rlvr.minibatches=8")
+    assert names_of(overrides(linear, 64)[1]) == [
+        "critic_optimizer.schedule",
+        "minibatches:",
+        "critic_minibatches:",  # 4, of 2 prompts
     ]
     nll, _ = selection(folder, "rlvr.objective={policy_loss: nll}")
     with pytest.raises(ConfigError, match="verl has no 'nll'"):
@@ -288,6 +447,55 @@ def test_trl_files(folder: Path) -> None:
     module._reward.close()
     assert scores == [1.25, None, 0.0]
     assert logged == {"part/accuracy": 0.5, "part/format": pytest.approx(1 / 3), "reward_errors": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("prompts", "ranks", "minibatches", "epochs", "sizes"),
+    [
+        (6, 1, 1, 1, (4, 6, 6, 3)),
+        (6, 1, 4, 1, (3, 8, 2, 12)),  # an optimiser step is one and a half groups
+        (8, 8, 2, 1, (2, 2, 1, 6)),
+        (8, 2, 2, 3, (4, 4, 2, 18)),
+    ],
+)
+def test_trl_takes_as_many_optimiser_steps(
+    folder: Path, prompts: int, ranks: int, minibatches: int, epochs: int, sizes: tuple[int, ...]
+) -> None:
+    parts = f"prompts_per_step: {prompts}, minibatches: {minibatches}, epochs: {epochs}, checkpoint_every: 2"
+    stage = f"data: sums, algorithm: grpo, steps: 3, samples_per_prompt: 4, max_sequence_tokens: 400, {parts}"
+    evaluation = "eval_every: 1, eval: {data: sums, split: test}"
+    chosen, _ = selection(folder, f"stages=[{{rlvr: {{{stage}, {evaluation}}}}}]", f"trainer.ranks={ranks}")
+    values, _ = trl_export.settings(chosen, 64)
+    names = ("per_device_train_batch_size", "steps_per_generation", "gradient_accumulation_steps", "max_steps")
+    assert tuple(values[name] for name in names) == sizes
+    batch, generation, accumulation, _ = sizes
+    assert batch * generation * ranks == prompts * 4
+    assert generation // accumulation == minibatches
+    optimiser_steps = minibatches * epochs
+    assert (values["save_steps"], values["eval_steps"]) == (2 * optimiser_steps, optimiser_steps)
+    assert values["per_device_eval_batch_size"] == 4
+
+
+def test_samples_that_trl_cannot_divide_are_refused(folder: Path) -> None:
+    chosen, _ = selection(folder, "trainer.ranks=3")
+    with pytest.raises(ConfigError) as caught:
+        trl_export.settings(chosen, 64)
+    assert str(caught.value) == (
+        "stages[1].rlvr.prompts_per_step: 2 prompts × 4 samples do not divide into 3 ranks × 1 minibatch, as TRL needs; "
+        "change prompts_per_step or trainer.ranks"
+    )
+
+
+def test_the_schedule_and_the_adapter_in_trl(folder: Path) -> None:
+    warm = "rlvr.optimizer={warmup_steps: 5, gradient_clipping: 0}"
+    chosen, _ = selection(folder, warm, "model.lora={rank: 4, alpha: 6.5, targets: [q_proj, v_proj]}")
+    values, _ = trl_export.settings(chosen, 64)
+    # The `constant` of transformers takes no notice of warmup_steps.
+    assert (values["lr_scheduler_type"], values["warmup_steps"]) == ("constant_with_warmup", 5)
+    assert values["max_grad_norm"] == 0
+    trl_export.export(chosen, folder / "out", lambda line: None)
+    adapter = "LoraConfig(r=4, lora_alpha=6.5, target_modules=['q_proj', 'v_proj'])"
+    assert adapter in (folder / "out" / "train.py").read_text()
 
 
 def test_a_recipe_without_its_model_or_stage(folder: Path) -> None:

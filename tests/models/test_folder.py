@@ -148,6 +148,10 @@ def test_engines_stop_where_a_turn_ends(
             {"tokenizer_config.json": {"chat_template": [{"name": "default", "template": "old"}, {"name": "rag"}]}},
             {"tokenizer_config.json": {"chat_template": [{"name": "default", "template": "new"}, {"name": "rag"}]}},
         ),
+        (
+            {"tokenizer_config.json": {"chat_template": [{"name": "rag"}]}},
+            {"tokenizer_config.json": {"chat_template": [{"name": "rag"}, {"name": "default", "template": "new"}]}},
+        ),
     ],
 )
 def test_a_template_is_written_where_it_stands(

@@ -123,6 +123,14 @@ def test_a_model_that_cannot_be_loaded_is_one_line(
     assert "\n" not in str(error.value)
 
 
+def with_model(model: dict[str, object]) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        file = folder / "tokenizer.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "model": model}))
+
+    return apply
+
+
 def without_end(folder: Path) -> None:
     (folder / "config.json").unlink()  # a model type that transformers knows has an end token of its own
     file = folder / "tokenizer_config.json"
@@ -135,6 +143,9 @@ def without_end(folder: Path) -> None:
         (shutil.rmtree, "no such folder"),
         (lambda folder: (folder / "tokenizer.json").unlink(), "no vocabulary"),
         (lambda folder: (folder / "tokenizer.json").write_text("{}"), "expected a tokenizer"),
+        # For which `tokenizers` raises a bare Exception.
+        (with_model({"type": "new"}), "did not match any variant .*; expected a tokenizer"),
+        (with_model({"type": "BPE", "vocab": {"a": 0}, "merges": [["a", "b"]]}), "initializing BPE: .*; expected"),
         (lambda folder: (folder / "chat_template.jinja").unlink(), "no chat template"),
         (without_end, "no eos_token"),
     ],

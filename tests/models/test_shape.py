@@ -75,6 +75,22 @@ def test_parameters_are_those_that_the_models_are_known_for(name: str) -> None:
     assert parameters == shape.parameters
 
 
+GPT2 = {"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50257}
+
+
+@pytest.mark.parametrize(
+    ("config", "active"),
+    [
+        (KNOWN["Llama-3.1-8B, no biases"][0], 32 * (2 * 4096 * (4096 + 1024) + 3 * 4096 * 14336) + 128256 * 4096),
+        (GPT2, 12 * (4 * 768 * 768 + 2 * 768 * 3072) + 50257 * 768),  # up and down, no gate
+    ],
+)
+def test_a_token_is_multiplied_with_the_matrices_that_there_are(config: dict[str, Any], active: int) -> None:
+    shape = config_shape(config)
+    assert shape is not None
+    assert shape.active == active
+
+
 @pytest.mark.parametrize(
     "changes",
     [

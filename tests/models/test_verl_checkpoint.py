@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,22 @@ def test_shards_are_merged(checkpoint: Path, model: Path) -> None:
     (actors[0] / "model_world_size_3_rank_2.pt").unlink()
     with pytest.raises(ValueError, match="lacks the shard of rank 2 of 3; copy the whole checkpoint"):
         check_whole(checkpoint)
+
+
+def test_a_merged_folder_without_weights_is_no_model(checkpoint: Path) -> None:
+    actor = checkpoint / "actor"
+    merged = actor / "merged"
+    torch.save({"a": torch.ones(2)}, actor / "model_world_size_1_rank_0.pt")
+    merged.mkdir()
+    (merged / "config.json").write_text("{}")
+    line = f"{merged} holds no weights (*.safetensors); remove it, and the shards are merged there"
+    for check in (check_whole, lambda folder: on_disk(str(folder))):
+        with pytest.raises(ValueError, match=f"^{re.escape(line)}$"):
+            check(checkpoint)
+    (merged / "config.json").unlink()  # an empty folder is filled
+    assert on_disk(str(checkpoint)) == merged
+    assert load_file(merged / "model.safetensors")["a"].tolist() == [1.0, 1.0]
+    assert not list(actor.glob(".merged*"))
 
 
 def test_a_whole_model_in_a_checkpoint(checkpoint: Path, model: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -135,6 +136,28 @@ def finish_stage(run: Path, name: str, parent: str, is_stage: bool = False, lora
         save_file({"q.lora_A.weight": torch.full((4, 2), float(index))}, stage / "adapter" / ADAPTER_FILE)
     names = [folder.name.partition("-")[2] for folder in sorted((run / "stages").iterdir())]
     write_summary(run, Summary("sums", "done", 10.0, [StageSummary(name, "sft", 9.0) for name in names]))
+
+
+def test_an_adapter_without_a_record_is_one_line(run: Path) -> None:
+    finish_stage(run, "sft", PRETRAINED)
+    finish_stage(run, "rlvr", "sft", is_stage=True)
+    record = run / "stages" / "02-rlvr" / "model.provenance.json"
+    complete = record.read_text()
+    for parents, line in (
+        (
+            [{"kind": "data", "name": "sums", "stage": False}],
+            "the record of stage 'rlvr' names no model that it trained",
+        ),
+        ([{"kind": "model", "name": "rlvr", "stage": True}], f"{run} has no record of how stage 'rlvr' made its model"),
+    ):
+        record.write_text(json.dumps({**json.loads(complete), "parents": parents}))
+        with pytest.raises(ConfigError, match=f"^--adapter: {line}; leave --adapter out$"):
+            push(run, "me/sums", dry_run=True, adapter=True)
+    record.write_text(complete)
+    (run / "stages" / "01-sft" / "model.provenance.json").unlink()
+    line = f"--adapter: {run} has no record of how stage 'sft' made its model; leave --adapter out"
+    with pytest.raises(ConfigError, match=f"^{line}$"):
+        push(run, "me/sums", dry_run=True, adapter=True)
 
 
 def test_an_adapter_is_published_in_place_of_all_weights(run: Path) -> None:

@@ -325,7 +325,8 @@ def test_phrases_are_heard_in_order_while_the_rest_is_written(tmp_path: Path) ->
         for phrase in phrases:
             place = content.index(phrase, place) + len(phrase)
         assert chunks[-1]["pace"]["first_audio_s"] >= chunks[-1]["pace"]["first_token_s"]
-        assert "groundtone_first_audio_s_count 1" in get(f"{url}/metrics")[1]
+        # Counted once the answer is sent.
+        wait_until(lambda: "groundtone_first_audio_s_count 1" in get(f"{url}/metrics")[1])
         refusal = post(url, body("x", modalities=["text", "audio"]))
         assert refusal[0] == 400
         assert "stream: true" in refusal[1]["error"]["message"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import queue
 import sys
 import threading
 import time
 import wave
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -19,10 +21,10 @@ import pytest
 
 from rl.config import ConfigError
 from rl.realtime import voice as voices
-from rl.realtime.delivery import Speaker
+from rl.realtime.delivery import AHEAD, Speaker
 from rl.realtime.growing_text import GrowingText
 from rl.realtime.phrases import Phrases
-from rl.realtime.stream import Silence
+from rl.realtime.stream import Silence, Sound
 from rl.realtime.voice import CommandVoice, EndpointVoice, VoiceError, choose_voice, clean, whole_wav
 
 HERE = threading.Event()
@@ -123,6 +125,34 @@ def test_a_voice_stops_when_nobody_listens() -> None:
         CommandVoice((sys.executable, "-c", "import time; time.sleep(60)")).speak("x", gone)
 
 
+def test_what_a_command_has_started_ends_with_it(tmp_path: Path) -> None:
+    pipe, gone = tmp_path / "pipe", threading.Event()
+    os.mkfifo(pipe)
+    threading.Timer(0.5, gone.set).start()
+    voice = CommandVoice(("sh", "-c", f"(echo begun; exec sleep 60) > {pipe} | cat"))
+    with ThreadPoolExecutor(1) as pool:
+        said = pool.submit(pipe.read_text)  # to its end: until nobody holds the other side open any more
+        with pytest.raises(VoiceError, match="nobody listens"):
+            voice.speak("x", gone)
+        assert said.result(timeout=30) == "begun\n"
+
+
+@pytest.mark.parametrize("path", ["/drip", "/headers"])
+def test_an_address_is_left_when_nobody_listens(speech: str, path: str) -> None:
+    gone = threading.Event()
+    threading.Timer(0.2, gone.set).start()
+    with pytest.raises(VoiceError, match=f"{path}: nobody listens"):
+        EndpointVoice(speech + path).speak("hello", gone)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/speech", "http://[/", "http://a b/"])
+def test_an_address_that_answers_nothing_is_one_line(url: str) -> None:
+    with pytest.raises(VoiceError) as error:
+        EndpointVoice(url).speak("hello", HERE)
+    assert str(error.value).startswith(f"{url}: ")
+    assert "\n" not in str(error.value)
+
+
 def test_a_command_that_is_not_there() -> None:
     with pytest.raises(VoiceError, match="No such file"):
         CommandVoice(("/nowhere/voice",)).speak("x", HERE)
@@ -147,6 +177,10 @@ class SpeechHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.asked.append((self.headers.get("Authorization", ""), body))
+        if self.path == "/headers":
+            self.wfile.write(b"HTTP/1.0 200 OK\r\nX: ")
+            self.drip()
+            return
         if self.path == "/moved":
             self.send_response(302)
             self.send_header("Location", "/speech")
@@ -160,12 +194,15 @@ class SpeechHandler(BaseHTTPRequestHandler):
         if self.path == "/cut":
             self.wfile.write(b"ff\r\nRIFF")
         elif self.path == "/drip":
-            with suppress(OSError):  # until the client has had enough
-                while True:
-                    self.wfile.write(b"R")
-                    time.sleep(0.05)
+            self.drip()
         else:
             self.wfile.write(wav())
+
+    def drip(self) -> None:
+        with suppress(OSError):  # until the client has had enough
+            while True:
+                self.wfile.write(b"R")
+                time.sleep(0.05)
 
     def log_message(self, format: str, *args: object) -> None:
         """Print nothing."""
@@ -185,12 +222,45 @@ def test_an_address_speaks(speech: str, monkeypatch: pytest.MonkeyPatch) -> None
     assert EndpointVoice(f"{speech}/speech").speak("hello", HERE) == wav()
     token, body = SpeechHandler.asked[-1]
     assert (token, body["input"], body["response_format"]) == ("Bearer mine", "hello\n", "wav")
-    refusals = {"/moved": "302", "/broken": "500", "/cut": "IncompleteRead", "/short": "breaks off", "/drip": "not all"}
+    refusals = {
+        "/moved": "HTTP 302 Found",
+        "/broken": "HTTP 500 Internal Server Error",
+        "/cut": "incomplete chunked read",
+        "/short": "received 204 bytes, expected 9999",
+        "/drip": "not all of the sound within 0.5 s",
+        "/headers": "not all of the sound within 0.5 s",
+    }
     for path, reason in refusals.items():
         if path == "/drip":
             monkeypatch.setattr(voices, "MOST_S", 0.5)
         with pytest.raises(VoiceError, match=f"{path}: .*{reason}"):
             EndpointVoice(speech + path).speak("hello", HERE)
+
+
+class QuickVoice:
+    name = "quick"
+
+    def __init__(self) -> None:
+        self.spoken = [threading.Event() for _ in range(AHEAD + 2)]
+
+    def speak(self, text: str, gone: threading.Event) -> bytes:
+        self.spoken[int(text)].set()
+        return b""
+
+
+def test_a_voice_runs_only_a_little_ahead_of_its_client() -> None:
+    events, voice = queue.SimpleQueue[object](), QuickVoice()
+    speaker = Speaker(voice, events.put)
+    for number in range(len(voice.spoken)):
+        speaker.say(str(number))
+    for number in range(AHEAD):
+        assert events.get(timeout=60) == Sound(b"", str(number))
+    assert not voice.spoken[AHEAD].wait(0.5)
+    speaker.make_room()
+    assert events.get(timeout=60) == Sound(b"", str(AHEAD))
+    speaker.stop()  # while it waits for room
+    assert events.get(timeout=60) == Silence()
+    assert not voice.spoken[AHEAD + 1].is_set()
 
 
 class BrokenVoice:

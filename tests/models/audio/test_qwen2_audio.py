@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from safetensors.torch import load_file
 
@@ -118,8 +119,23 @@ def test_its_limit_is_30_s(folder: Path, clips: list[Clip]) -> None:
     count = clip_counter(folder)
     assert count
     assert [count(clip) for clip in clips[:3]] == [5, 8, 12]
-    with pytest.raises(ValueError, match=r"^a clip of 40 s; Qwen2-Audio hears more than 0 and at most 30 s$"):
+    with pytest.raises(ValueError, match=r"^a clip of 40 s; Qwen2-Audio hears more than 0.02 and at most 30 s$"):
         count(clips[-1])
+
+
+def test_a_clip_of_two_mel_frames_has_no_token(folder: Path, tmp_path: Path) -> None:
+    def clip(samples: int) -> Clip:
+        file = tmp_path / f"{samples}.wav"
+        soundfile.write(file, np.zeros(samples), 16000)
+        return Clip(str(file))
+
+    count = clip_counter(folder)
+    assert count
+    assert count(clip(321)) == 1
+    with pytest.raises(
+        ValueError, match=r"320\.wav: a clip of 0.02 s; Qwen2-Audio hears more than 0.02 and at most 30 s$"
+    ):
+        count(clip(320))
 
 
 def test_its_critic_hears_too(folder: Path, clips: list[Clip]) -> None:
