@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from vllm import LLMEngine
     from vllm.lora.request import LoRARequest
 
-SLOT = 1
+SLOT = 1  # the lowest that vLLM takes
 """vLLM's number of the only adapter of an engine: a new version takes the same number and another name."""
 
 

@@ -121,11 +121,14 @@ def sum_words(content: Tensor) -> Tensor:
         content = content.clone()
     whole = content[: size // 8 * 8].view(torch.int64)
     tail = pad(content[size // 8 * 8 :], (0, -size % 8)).view(torch.int64)
+    # The size is part of the sum: the tail is filled up with zeros, and zeros alone add nothing.
     weights, total = _weights(content.device), torch.full((), size, dtype=torch.int64, device=content.device)
     for words in [*cast("tuple[Tensor, ...]", whole.split(PIECE)), tail]:
         # Mixed first: if the top bits of two words both flip, as with two signs, the changes cancel under any odd
         # weights.
+        # The mask makes the shift a logical one: torch's fills up with the sign.
         mixed = words ^ ((words >> 29) & ((1 << 35) - 1))
+        # Horner's rule over the pieces, which all have the same weights: so a piece that moves is seen.
         total = total * MULTIPLIER + (mixed * weights[: len(mixed)]).sum()
     return total
 

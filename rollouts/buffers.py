@@ -51,6 +51,7 @@ class SharedBuffer:
         if self.file is not None:
             os.close(self.file)
         else:
+            # What receivers have released counts as in use until torch collects it.
             torch.cuda.ipc_collect()
 
 
@@ -64,6 +65,7 @@ def map_buffer(handle: str, device: torch.device) -> Tensor:
     from torch.multiprocessing.reductions import rebuild_cuda_tensor
 
     size, storage, storage_bytes, offset, counter, counter_offset, event, syncs = values
+    # In the order of torch's `rebuild_cuda_tensor`: a flat tensor of bytes, from the beginning of its storage.
     sound = torch.Tensor, (size,), (1,), 0, torch.storage.TypedStorage, torch.uint8
     # The device by its index in this process; the sender's index may differ.
     shared = device.index or 0, base64.b64decode(storage), storage_bytes, offset, False
@@ -87,6 +89,7 @@ def _share_cuda(size: int, device: torch.device) -> tuple[Tensor, str]:
         settings("expandable_segments:True")
     reduced: Any = reduce_tensor(buffer)
     arguments = reduced[1]
+    # The first seven tell of the tensor what `map_buffer` knows; the one left out, `_`, is `requires_grad`.
     storage, storage_bytes, offset, _, counter, counter_offset, event, syncs = arguments[7:]
     encoded = [base64.b64encode(content).decode() for content in (storage, counter, event)]
     values = [size, encoded[0], storage_bytes, offset, encoded[1], counter_offset, encoded[2], bool(syncs)]

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 SLICE_S = 0.05
 """Seconds for which an engine runs before it reports what has ended, unless a pause cuts it short. A second call already
 waits at the engine, so that it runs on during the report."""
+CLOSE_S = 5.0
+"""Seconds for which `close` waits for the thread."""
+NO_REPLAY = (
+    "rlvr.replay: a repeated run goes on neither from a checkpoint nor over the death of an engine; begin it anew"
+)
 
 
 class Dispatcher:
@@ -56,6 +61,7 @@ class Dispatcher:
         """Number of the period until the next change of weights; engines are told when it is over. It comes from the
         clock, so that the numbers rise for an engine even if another dispatcher dealt to it before."""
         self._failure: BaseException | None = None  # of the thread, for its next caller
+        self._is_closed = False  # whether nobody wants the thread's failure
 
     @property
     def busy(self) -> bool:
@@ -90,9 +96,10 @@ class Dispatcher:
         # Wait for the environment only if no engine has anything to do; else it is asked without waiting.
         is_idle = not self._calls and not self._can_deal
         requests, finished = self.episodes.advance(SLICE_S if is_idle else 0.0)
-        if abandoned := self.episodes.take_abandoned():  # a harness has closed its connection before its answer came
-            self.drop(abandoned)
         self.add(requests, first=True)
+        # Behind `add`: a harness may have asked and closed its connection since the last look, and that request is new too.
+        if abandoned := self.episodes.take_abandoned():
+            self.drop(abandoned)
         self.finish(finished)
         self._feed()
         if not self._calls:
@@ -109,9 +116,13 @@ class Dispatcher:
         self._deliver(i, completions)
 
     def settle(self) -> None:
-        """Advance until each sample has ended or, in a replay, waits for the next version."""
+        """Advance until each sample has ended or, in a replay, waits for the next version. Raises ValueError in a replay of
+        which an engine has died."""
         while True:
             while self.episodes.waiting or any(map(self._is_due, self._queue)):
+                # By now the trainer may hold the next version: a new engine would be sent that under the old one's name.
+                if self._dead:
+                    raise ValueError(NO_REPLAY)
                 self.advance()
             # A sample that ends its turn here may go on after its environment's reply, and is then due once more.
             for i, engine in enumerate(self.pool.engines):
@@ -151,6 +162,7 @@ class Dispatcher:
         if not self.busy:
             return
         self._stop.clear()
+        self._is_closed = False
         # A daemon: if an engine hangs, the thread that waits for it must not keep the process from exiting.
         self._thread = threading.Thread(target=self._run, name="groundtone-dispatch", daemon=True)
         self._thread.start()
@@ -180,10 +192,14 @@ class Dispatcher:
                 engine.end_period.options(concurrency_group=CONTROL).remote(self._period)
 
     def close(self) -> None:
-        """End the thread before the engines are gone; ignore its error, if it failed."""
+        """End the thread before the engines are gone, or its source of samples; ignore its error, if it failed."""
+        self._is_closed = True
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(timeout=5.0)  # not for ever: the thread may wait for an engine that hangs
+            # Not for ever: the thread may wait for an engine that hangs. What it still brings then has no taker, and
+            # `pause` joins it before anybody else deals.
+            self._thread.join(timeout=CLOSE_S)
+        self._failure = None
 
     @property
     def _is_in_thread(self) -> bool:
@@ -196,7 +212,8 @@ class Dispatcher:
                 if not (self._calls or self.episodes.waiting or self._can_deal):
                     return  # all has ended, or waits for the caller
         except BaseException as error:  # kept for the caller: `pause` raises it when samples are next waited for
-            self._failure = error
+            if not self._is_closed:
+                self._failure = error
 
     def _deliver(self, i: int, completions: Sequence[Completion]) -> None:
         # A request that was dropped meanwhile is no longer among the running ones: nobody wants its sample.
@@ -249,9 +266,7 @@ class Dispatcher:
         """Raise ValueError for samples of a replay whose first version is gone, since no engine can begin them any
         more."""
         if any(request.cuts and request.cuts[0][0] < self.pool.version for request in requests):
-            raise ValueError(
-                "rlvr.replay: a repeated run goes on neither from a checkpoint nor over the death of an engine; begin it anew"
-            )
+            raise ValueError(NO_REPLAY)
 
     def _forget_replaced(self) -> None:
         """Queue again the requests of engines that were replaced."""

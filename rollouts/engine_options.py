@@ -33,6 +33,7 @@ def base_options(model: str, dtype: str, longest: int, keeps_cache: bool) -> dic
 def cpu_options(longest: int) -> dict[str, Any]:
     """Return vLLM's options for a CPU."""
     # A prompt cut into chunks would rewind its seeded generator, which CPU generators cannot do.
+    # So one step must take the longest prompt whole.
     return {"enable_chunked_prefill": False, "max_num_batched_tokens": max(longest, 8192)}
 
 

@@ -183,6 +183,7 @@ class Episode:
         if len(self.completions) == environment.max_turns:
             return self._end(reply, "turns")
         written = self.tokens[self.completions[-1].prompt_length :].tolist()
+        # Here each clip has one audio token, which the engine expands anew; `self.tokens` has them expanded.
         sent = (*self.request.tokens, *written)
         ids = chat.reply(reply.messages, written[-1], reply.clips)
         added = len(chat.reply(reply.messages, written[-1], reply.clips, expand=True)) if reply.clips else len(ids)

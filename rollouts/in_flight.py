@@ -77,6 +77,7 @@ class InFlight:
         request = self._request(name)
         # With `kv: keep` nothing was preempted for the new weights, so the engine may be full: make room first.
         while scheduler.running and self._lacks_space_for(request):
+            # The last one, as vLLM itself does where memory runs short.
             self._preempt(scheduler.running[-1])
         # In the same step vLLM would recompute the samples that it has preempted, and the caller would wait for that,
         # too.

@@ -7,14 +7,14 @@ Neither is torch's global process group, which trainers and vLLM each already us
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 
-from rollouts.errors import TransferError
+from rollouts.errors import STREAM, TransferError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +35,7 @@ def transfer_errors() -> Generator[None]:
     except TransferError:
         raise
     except RuntimeError as error:  # the only error class that gloo, NCCL and the store have in common
-        raise TransferError(f"the stream of weights broke: {error}") from error
+        raise TransferError(f"{STREAM} broke: {error}") from error
 
 
 class Links:
@@ -57,6 +57,7 @@ class Links:
         Raises TransferError if the stream is ended before all `size` processes are there."""
         name = f"{stream.group}/{name}"
         if name not in self._groups:
+            self._drop_older(stream.group)
             whole_store = self.store(stream.host, stream.port)
             # Count who is here before torch's own rendezvous, which would wait ten minutes for a process that has died
             # and cannot be told to stop.
@@ -78,10 +79,19 @@ class Links:
 
     def drop(self, group: str) -> None:
         """Drop the process groups of a stream that failed: collectives that are under way in them would never end."""
-        for name in [name for name in self._groups if name.startswith(f"{group}/")]:
-            broken = self._groups.pop(name)
-            if hasattr(broken, "abort"):
-                broken.abort()
+        self._abort([name for name in self._groups if name.startswith(f"{group}/")])
+
+    def _drop_older(self, group: str) -> None:
+        """Drop the process groups that the same sender had before this one: an engine of theirs was replaced."""
+        sender = group.partition("/")[0]
+        older = [name for name in self._groups if not name.startswith(f"{group}/")]
+        self._abort([name for name in older if name.partition("/")[0] == sender])
+
+    def _abort(self, names: Iterable[str]) -> None:
+        for name in names:
+            group = self._groups.pop(name)
+            if hasattr(group, "abort"):
+                group.abort()
 
 
 class Line:
@@ -110,6 +120,7 @@ class Line:
 
     def await_receivers(self, key: str, count: int) -> None:
         """Wait until `count` receivers are done with `key`. Raises TransferError as `get` does."""
+        # Adding 0 reads a counter, also one on which nobody has counted yet; `store.get` would block.
         self.wait(lambda: self.store.add(f"{self.name}/{key}", 0) >= count)
 
     def wait(self, is_done: Callable[[], bool]) -> None:
@@ -123,9 +134,9 @@ class Line:
             if time.monotonic() > self._looked + LOOK_S:
                 self._looked = time.monotonic()
                 if self.has("end"):
-                    raise TransferError("the stream of weights was ended: another of its processes failed")
+                    raise TransferError(f"{STREAM} was ended: another of its processes failed")
                 if self._looked > deadline:
-                    raise TransferError(f"the stream of weights stood still for {TIMEOUT.total_seconds():.0f} s")
+                    raise TransferError(f"{STREAM} stood still for {TIMEOUT.total_seconds():.0f} s")
 
     def end(self) -> None:
         """End the stream for all who wait in it."""
@@ -150,6 +161,7 @@ def await_work(line: Line, work: Any, device_type: str) -> None:
         import torch
 
         work.wait()  # makes the current CUDA stream wait, not this thread
+        # Recorded behind the work: once the event has come, the bytes are there. Polled, so that the wait can be ended.
         event = torch.cuda.Event()
         event.record()
         line.wait(event.query)

@@ -32,6 +32,7 @@ class Memory:
         calls: list[Call] = []
         if self.asleep:  # vLLM takes a partly awake engine for a sleeping one, and `sleep` would do nothing
             calls.append(("wake_up", (sorted(self.asleep),)))
+        # They stay lost in a later sleep of level 1, as long as no load has come between.
         self.asleep, self.lost_weights = {WEIGHTS, CACHE}, self.lost_weights or level == 2
         return [*calls, ("sleep", (level,))]
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from rollouts.arrival import ArrivalError, Receipt
-from rollouts.errors import TransferError
+from rollouts.errors import STREAM
 from rollouts.proof import Proof
 from rollouts.remote import Actor, fetch
 from rollouts.weights import StreamSource, WeightBucket, Weights
@@ -29,7 +29,8 @@ class EnginePool:
         self.weights: Weights | None = None
         self.version = -1  # of `weights`
         self.proof = Proof()
-        self.deaths = 0
+        self.deaths = 0  # during this load or generation
+        self.replaced = 0  # engines, since the pool began
         self.awake = self.dropped = False  # whether engines hold GPU memory; whether they have dropped the weights
 
     def load(self, weights: Weights, version: int) -> None:
@@ -61,6 +62,7 @@ class EnginePool:
         if not self.awake:
             return
         self.awake, self.dropped = False, bool(self.weights and self.weights.source and self.weights.source.drops)
+        # All are asked before one is waited for: at level 1 each copies its weights to the host.
         for call in [engine.rest.remote(2 if self.dropped else 1) for engine in self.engines]:
             with suppress(RayActorError):  # a dead engine is replaced when it is next used
                 fetch(call)
@@ -75,6 +77,7 @@ class EnginePool:
                 "engines.vllm.gpu_memory_utilization on a GPU; --debug shows all of it"
             )
         self.engines[i] = self.respawn(i)
+        self.replaced += 1
         self.proof.forget(i)
 
     def _load(self, members: Sequence[int]) -> dict[int, Receipt]:
@@ -111,7 +114,8 @@ class EnginePool:
         from ray.exceptions import RayActorError
 
         while True:
-            streams, sending = source.start(members)
+            # Each round but the last has cost an engine, so that MAX_DEATHS bounds their number.
+            streams, sending = source.start(members, self.replaced)
             loads = {
                 self._start_load(i, [{"stream": asdict(stream)}]): i for i, stream in zip(members, streams, strict=True)
             }
@@ -156,7 +160,8 @@ def _root(
     def rank(error: Exception) -> int:
         if isinstance(error, RayActorError):
             return 0
-        return 2 if isinstance(error, RayTaskError) and isinstance(error.cause, TransferError) else 1
+        # By its text, since vLLM wraps a worker's TransferError in an error of its own.
+        return 2 if isinstance(error, RayTaskError) and STREAM in str(error.cause) else 1
 
     call, error = min(failures.items(), key=lambda failure: rank(failure[1]))  # of equal rank `min` takes the first
     i = engines.get(cast("ObjectRef[Receipt]", call))

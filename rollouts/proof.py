@@ -87,6 +87,7 @@ class Proof:
 
     def _check_use(self, i: int, new: Anchor, place: str) -> None:
         """Raise ArrivalError when the engine still computes with weights from before."""
+        # The first time an engine is compared with itself: both changes are 0, and nothing is refused.
         old = self.anchors.setdefault(i, new)
         trainer_change = float(np.abs(new.trainer_A - old.trainer_A).mean())
         engine_change = float(np.abs(new.engine_A - old.engine_A).mean())

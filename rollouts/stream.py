@@ -59,7 +59,7 @@ class Sender:
         self.checksum_s = 0.0
         self.count = 0  # buckets so far
         self.started: list[StartedChecksum] = []  # of the bucket that is being packed
-        self.buffers: list[SharedBuffer | Tensor] = []
+        self.buffers: dict[int, SharedBuffer | Tensor] = {}  # by slot
         self.work: list[list[Any]] = [[] for _ in range(BUFFERS)]  # broadcasts that read each buffer
 
     def send(self, parameters: Iterable[tuple[str, Tensor]]) -> tuple[dict[str, Checksum], float]:
@@ -116,14 +116,16 @@ class Sender:
             self._await_slot(slot)
         # A margin beyond the bucket's bytes: each worker's share of them is rounded up to the alignment.
         need = max(self.stream.bucket_bytes, size) + ALIGNMENT * (1 + self.stream.workers)
-        if slot == len(self.buffers):
-            self.buffers.append(self._new_buffer(need))
-        buffer = self.buffers[slot]
-        if len(_bytes(buffer)) < used + size:  # a tensor larger than a bucket stands alone in its bucket
+        buffer = self.buffers.get(slot)
+        # A tensor larger than a bucket stands alone in its bucket.
+        if buffer is not None and len(_bytes(buffer)) < used + size:
+            del self.buffers[slot]  # before the new one is allocated: if that fails, `_close` must not meet this one
             if isinstance(buffer, SharedBuffer):
                 buffer.close()
-            self.buffers[slot] = self._new_buffer(need)
-        return _bytes(self.buffers[slot])
+            buffer = None
+        if buffer is None:
+            buffer = self.buffers[slot] = self._new_buffer(need)
+        return _bytes(buffer)
 
     def _new_buffer(self, size: int) -> SharedBuffer | Tensor:
         if self.within:
@@ -161,7 +163,9 @@ class Sender:
         """Begin to send this rank's shares of a bucket to the workers that they are for."""
         stream, share = self.stream, share_bytes(used, self.stream.workers)
         # The k-th workers of all engines get the same share, so one broadcast serves all of them.
+        # There may be fewer ranks than workers: each serves every `senders`-th of them.
         for worker in range(self.rank, stream.workers, stream.senders):
+            # Rank 0 of a worker's group is the sender, rank 1 + e the worker of that number in engine e.
             group = self.links.group(stream, f"worker {worker}", 0, 1 + stream.engines)
             part = buffer[worker * share : (worker + 1) * share]
             self.work[self.count % BUFFERS].append(broadcast(group, part, 0))
@@ -181,7 +185,7 @@ class Sender:
                 self._await_slot(slot)
 
     def _close(self) -> None:
-        for buffer in self.buffers:
+        for buffer in self.buffers.values():
             if isinstance(buffer, SharedBuffer):
                 buffer.close()
         self.buffers.clear()
@@ -245,6 +249,7 @@ class Receiver:
             self.line.acknowledge(f"{self.place}read/{count}")
             return header["entries"], content, None
         share = share_bytes(header["bytes"], self.stream.workers)
+        # Room for the shares of all workers: this one's comes here, the others pass theirs on in `_complete`.
         content = torch.empty(share * self.stream.workers, dtype=torch.uint8, device=self.device)
         group = self.links.group(self.stream, f"worker {self.worker}", 1 + self.stream.engine, 1 + self.stream.engines)
         part = content[self.worker * share : (self.worker + 1) * share]
@@ -272,6 +277,7 @@ class Receiver:
 
 def share_bytes(used: int, workers: int) -> int:
     """Return the number of bytes of a bucket that each of an engine's workers is sent."""
+    # Rounded up: the last share may reach beyond the bucket's bytes, for which buffers have a margin.
     return -(-used // (workers * ALIGNMENT)) * ALIGNMENT
 
 

@@ -30,7 +30,8 @@ class Stream:
     name: str
     """Prefix of the stream's keys in the store, unique to it."""
     group: str
-    """Name of the connections, which later streams between the same processes reuse."""
+    """Name of the connections, which later streams between the same processes reuse: the sender's name, then of which they
+    are."""
     engines: int
     """Engines that receive."""
     workers: int

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,7 +36,7 @@ from rl.finite import find_non_finite
 from rollouts.adapters import base_name
 from rollouts.arrival import Checksum, checksums
 from rollouts.errors import TransferError
-from rollouts.links import Links
+from rollouts.links import Links, transfer_errors
 from rollouts.stream import Receiver
 from rollouts.transport import Stream
 from rollouts.weights import WeightBucket
@@ -110,7 +110,8 @@ class PolicyWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         self.frozen_checksums: dict[str, dict[str, Checksum]] = {}  # of frozen buckets, from when they were read
         self.received: dict[str, Checksum] = {}  # of all tensors that the update has brought, as they came
         self.checksum_s = 0.0
-        self.last_name = "them"  # name of the tensor that the model was given last: the one to blame for an error
+        self.last_name = ""  # name of the tensor that the model was given last: the one to blame for an error
+        self.is_reading = False  # whether a tensor is being read, so that the model is not to blame
         self.refusal = ""  # what the model's own loader says of a tensor that it does not take
         self.updated_parameters: set[str] = set()
         self.broken_parameter = ""  # first weight with a NaN or an infinity that the update has read from disk
@@ -138,6 +139,7 @@ class PolicyWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
         """Load one bucket, unless it is frozen and its parameters are still in place."""
         name = update_info.frozen
         if name is not None and name in self.frozen_parameters:
+            # They count as brought: else `missing_parameters` would report them.
             self.updated_parameters |= self.frozen_parameters[name]
             self.received |= self.frozen_checksums[name]
             return
@@ -171,7 +173,10 @@ class PolicyWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
             raise
         except Exception as error:  # for a name or shape that the model lacks each loader of vLLM raises another type
             reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
-            self.refusal = f"vLLM does not take {self.last_name}: {reason}"
+            if self.is_reading:
+                self.refusal = f"{bucket.folder or 'the new weights'}: cannot be read: {reason}"
+            else:
+                self.refusal = f"vLLM does not take {self.last_name or 'them'}: {reason}"
         # Not raised: `refusal` reports it after the update. Other engines receive the same stream, and its sender waits
         # for all of them, so it is read to its end.
         if bucket.stream is not None:
@@ -182,15 +187,20 @@ class PolicyWeightTransferEngine(WeightTransferEngine[Rendezvous, Bucket]):
     def _inspect(self, bucket: Bucket, sums: dict[str, Checksum]) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield the bucket's tensors and note their checksums. Of a folder also note the first tensor that holds a NaN
         or an infinity; a trainer checks its weights before it sends them."""
-        for tensors in self._read(bucket):
-            start = time.monotonic()
-            sums |= checksums(tensors)
-            self.checksum_s += time.monotonic() - start
-            if bucket.folder is not None and not self.broken_parameter:
-                self.broken_parameter = find_non_finite(tensors)
-            for name, tensor in tensors:
-                self.last_name = name
-                yield name, tensor
+        self.last_name, self.is_reading = "", True
+        # A stream breaks by any fault here: its sender and the other engines wait for this reader.
+        with nullcontext() if bucket.stream is None else transfer_errors():
+            for tensors in self._read(bucket):
+                start = time.monotonic()
+                sums |= checksums(tensors)
+                self.checksum_s += time.monotonic() - start
+                if bucket.folder is not None and not self.broken_parameter:
+                    self.broken_parameter = find_non_finite(tensors)
+                for name, tensor in tensors:
+                    self.last_name, self.is_reading = name, False
+                    yield name, tensor
+                self.is_reading = True
+        self.last_name, self.is_reading = "", False  # what fails from here on is no single tensor's fault
 
     def _read(self, bucket: Bucket) -> Iterator[list[tuple[str, torch.Tensor]]]:
         """Yield the bucket's tensors: one at a time, or those of each bucket of a stream together."""

@@ -37,9 +37,12 @@ class StreamSource(Protocol):
     """True where engines drop their weights when they rest, since sending them anew is faster than copying them from
     the host."""
 
-    def start(self, engines: Sequence[int]) -> tuple[Sequence[Stream], Sequence[ObjectRef[tuple[Checksums, float]]]]:
-        """Begin to send the present weights to these engines. Return the stream of each, and what the ranks will answer:
-        the first one the checksums of what it sent, and the seconds that these took."""
+    def start(
+        self, engines: Sequence[int], replaced: int
+    ) -> tuple[Sequence[Stream], Sequence[ObjectRef[tuple[Checksums, float]]]]:
+        """Begin to send the present weights to these engines, over new connections if other engines have been `replaced`
+        than before. Return the stream of each, and what the ranks will answer: the first one the checksums of what it
+        sent, and the seconds that these took."""
         ...
 
     def end(self) -> None:

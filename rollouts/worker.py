@@ -132,6 +132,7 @@ class EngineWorker:
         missing: list[str] = self.engine.collective_rpc(weight_transfer.missing_parameters)[0]
         if missing:
             raise ValueError(f"the new weights lack {missing[0]} ({len(missing)} in all); are they another model's?")
+        # Of each worker, "" where it has found none: `max` takes a name rather than that.
         broken: list[str] = self.engine.collective_rpc(weight_transfer.broken_parameter)
         if any(broken):
             raise ValueError(

@@ -49,13 +49,16 @@ class WeightStream:
 
     def __init__(self, actors: Sequence[Actor], route: Route, bucket_bytes: int = BUCKET_BYTES) -> None:
         self.actors, self.route, self.bucket_bytes = list(actors), route, bucket_bytes
+        # Within a GPU new weights come sooner than a copy of the old ones would come back from the host.
         self.drops = route.transport == "ipc"
         self.address: tuple[str, int] | None = None
         self.name = uuid4().hex  # of all that it writes into the store, which a stream of another stage may use too
         self.count = self.failed = 0
         self.stream: Stream | None = None  # the last one
 
-    def start(self, engines: Sequence[int]) -> tuple[Sequence[Stream], Sequence[ObjectRef[tuple[Checksums, float]]]]:
+    def start(
+        self, engines: Sequence[int], replaced: int
+    ) -> tuple[Sequence[Stream], Sequence[ObjectRef[tuple[Checksums, float]]]]:
         """Begin to send as `StreamSource.start` says."""
         if self.address is None:
             self.address = cast("tuple[str, int]", fetch([self.actors[0].open_store.remote()])[0])
@@ -66,11 +69,12 @@ class WeightStream:
             host,
             port,
             f"{self.name}/{self.count}",
-            # Connections last from one load to the next between the same engines; never beyond a failure.
-            f"{self.name}/after {self.failed}/{','.join(map(str, engines))}",
+            # Connections last from one load to the next between the same engines; never beyond a failure, nor beyond an
+            # engine that was replaced: its number is the new one's too, but the connections lead to the dead process.
+            f"{self.name}/after {self.failed}, {replaced}/{','.join(map(str, engines))}",
             len(engines),
             self.route.workers,
-            min(len(self.actors), self.route.workers),
+            min(len(self.actors), self.route.workers),  # senders: one for each share, as far as there are ranks
             self.bucket_bytes,
         )
         sending = [

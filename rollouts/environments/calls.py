@@ -43,13 +43,15 @@ def find_tagged(text: str, tags: Sequence[str]) -> tuple[str, str | None] | None
 
 
 _HERMES = re.compile(r"<tool_call>(.*?)(?:</tool_call>|(?=<tool_call>)|\Z)", re.DOTALL)
-_FUNCTION = re.compile(r"<function=([^>\n]+)>(.*?)(?:</function>|\Z)", re.DOTALL)
-_PARAMETER = re.compile(r"<parameter=([^>\n]+)>\n?(.*?)\n?(?:</parameter>|(?=<parameter=)|\Z)", re.DOTALL)
-_GLM_PAIR = re.compile(r"<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
+# No pattern reaches beyond the next beginning of its kind: a text of nothing but beginnings would be read to its end for each.
+_FUNCTION = re.compile(r"<function=([^<>\n]+)>(.*?)(?:</function>|\Z)", re.DOTALL)
+_PARAMETER = re.compile(r"<parameter=([^<>\n]+)>\n?(.*?)\n?(?:</parameter>|(?=<parameter=)|\Z)", re.DOTALL)
+_GLM_PAIR = re.compile(
+    r"<arg_key>((?:(?!</?arg_key>).)*)</arg_key>\s*<arg_value>((?:(?!<arg_key>|</arg_value>).)*)</arg_value>", re.DOTALL
+)
 _MISTRAL = re.compile(r"\[TOOL_CALLS\]\s*")
 _MISTRAL_NEW = re.compile(r"([\w.-]+)\s*(?:\[CALL_ID\]\s*\w+\s*)?\[ARGS\]\s*")
 _DEEPSEEK = re.compile(r"<｜tool▁call▁begin｜>(.*?)(?:<｜tool▁call▁end｜>|\Z)", re.DOTALL)
-_FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
 _LLAMA = re.compile(r"(?:<\|python_tag\|>)?\s*(\{\s*\"(?:name|type|function)\".*)\Z", re.DOTALL)
 
 
@@ -97,8 +99,8 @@ def _read_deepseek(text: str) -> Iterator[ToolCall]:
         name, _, rest = match[1].partition("<｜tool▁sep｜>")
         if name.strip() == "function":  # V3 and R1 write the type of the call before its name
             name, _, rest = rest.partition("\n")
-        fence = _FENCE.search(rest)
-        yield _with_arguments(name.strip(), fence[1] if fence else rest)
+        _, fence, fenced = rest.partition("```")
+        yield _with_arguments(name.strip(), fenced.removeprefix("json") if fence else rest)
 
 
 def _read_llama(text: str) -> Iterator[ToolCall]:
@@ -113,6 +115,7 @@ def _from_json(text: str) -> Iterator[ToolCall]:
     value = _parse(text)
     for item in cast("list[object]", value) if isinstance(value, list) else [value]:
         call = cast("dict[str, object]", item) if isinstance(item, dict) else {}
+        # A call may repeat the form of the schemas: {"type": "function", "function": {"name": …}}.
         function = call.get("function")
         if isinstance(function, dict) and "name" in function:
             call = cast("dict[str, object]", function)

@@ -10,7 +10,7 @@ from rewards.resolve import find_source
 from rl import functions
 from rl.config import ConfigError, did_you_mean
 from rollouts.environments.config import EnvironmentConfig
-from rollouts.environments.tool import IN_TREE, list_tools, tag_of
+from rollouts.environments.tool import BY_NAME, IN_TREE, list_tools, tag_of
 
 
 def check_environment(config: EnvironmentConfig, place: str, folder: Path | None) -> None:
@@ -20,7 +20,7 @@ def check_environment(config: EnvironmentConfig, place: str, folder: Path | None
         _check_step(config.step, config.args, place, folder)
     if config.harness:
         _check_harness(config.harness, config.args, place, folder)
-    tags: list[str] = []
+    names: list[str] = []  # by which the policy calls the tools
     for i, tool in enumerate(config.tool_configs):
         at = f"{place}.tools[{i}]"
         if ":" not in tool.tool and tool.tool not in list_tools():
@@ -30,9 +30,12 @@ def check_environment(config: EnvironmentConfig, place: str, folder: Path | None
         tag = tag_of(tool.tool, tool.tag)
         if not re.fullmatch(r"\w[\w.-]*", tag):
             raise ConfigError(f"{at}.tag: '{tag}' is no name; write it without brackets: tag: calc")
-        if tag in tags:
+        if config.calls == "tags" and tag in names:
             raise ConfigError(f"{at}.tag: '{tag}' calls an earlier tool; give it another")
-        tags.append(tag)
+        name = tool.tool.rpartition(":")[2]
+        if config.calls == "template" and name in names:
+            raise ConfigError(f"{at}: '{name}' calls an earlier tool; rename the function")
+        names.append(tag if config.calls == "tags" else name)
 
 
 def _check_tool(spec: str, args: dict[str, object], place: str, folder: Path | None) -> None:
@@ -42,7 +45,9 @@ def _check_tool(spec: str, args: dict[str, object], place: str, folder: Path | N
     else:
         definition = functions.names_in_file(IN_TREE / f"{spec}.py", place)[spec]
     if isinstance(definition, ast.FunctionDef):
-        positional = [a.arg for a in (*definition.args.posonlyargs, *definition.args.args)]
+        if definition.args.posonlyargs:
+            raise ConfigError(f"{place}: {definition.name}: {BY_NAME}")
+        positional = [a.arg for a in definition.args.args]
         functions.check_arguments(definition, positional, args, f"{place}.args")
 
 
@@ -50,6 +55,7 @@ def _check_step(spec: str, args: dict[str, object], place: str, folder: Path | N
     definition = _find_function(spec, f"{place}.step", folder)
     if isinstance(definition, ast.FunctionDef):
         functions.check_arguments(definition, ("prompt", "rollout"), args, f"{place}.args")
+    # Not of a class with bases, from which it may have its `step`.
     elif isinstance(definition, ast.ClassDef) and not definition.bases:
         methods = {node.name: node for node in definition.body if isinstance(node, ast.FunctionDef)}
         if "step" not in methods:

@@ -32,6 +32,7 @@ MOST_REWARD = 1e6
 """Largest absolute value of a reply's reward."""
 MOST_NOTE_CHARACTERS = 1000
 """Most characters of a reply's note; words beyond them are not counted."""
+# Replaced, since each word of a note becomes part of a metric's name.
 _NOTE = re.compile(r"[^\w. -]+")
 
 
@@ -112,6 +113,7 @@ def check_reply(reply: Reply) -> Reply:
         raise ReplySizeError(f"a reply of {size:,} characters; at most {MOST_CHARACTERS:,} are given")
     clips = tuple(_check_clip(clip) for clip in _check_sequence(reply.clips, "clips", "Reply(messages, (clip,))"))
     places = sum(message.content.count(AUDIO_PATCH) for message in messages)
+    # Without clips a mark is plain text; but in the policy's own turn it would tell of a sound that was not heard.
     if places != len(clips) and (clips or roles == ["assistant"]):
         raise ReplyClipError(
             f"a reply with {len(clips)} clips and {places} {AUDIO_PATCH} in its messages; one for each clip"
@@ -194,6 +196,7 @@ def _read_reply(values: object) -> Reply | None:
     if not isinstance(messages, list) or not isinstance(clips, list):
         return None
     match fields:
+        # No `int`: `to_wire` has made a float of every reward.
         case {"reward": None | float() as reward, "note": str(note), "last": bool(last)}:
             read_messages = [_read_message(message) for message in cast("list[object]", messages)]
             data = [_decode(clip) for clip in cast("list[object]", clips)]

@@ -77,6 +77,7 @@ class GeneratorPlayer:
         try:
             answer = next(game)
             for exchange, rollout in zip(exchanges, stages[1:], strict=True):
+                # The messages alone: clips and note of the reply that was kept are as `check_reply` has rewritten them.
                 if not isinstance(answer, Reply) or check_messages(answer) != exchange.reply.messages:
                     raise ReplyStateError(
                         "it replies otherwise than before to the same turns; seed what it draws by the prompt's id"
@@ -92,6 +93,7 @@ def _as_of(rollout: Rollout, turn: int) -> Rollout:
     if turn == len(rollout.exchanges):
         return rollout
     exchange = rollout.exchanges[turn]
+    # Logprobs belong to actions alone, and are as many as these.
     actions = int(rollout.action_mask[: exchange.start].sum())
     return replace(
         rollout,

@@ -56,6 +56,7 @@ class EnvironmentService:
     def start(self) -> None:
         """Wait until the environment is loaded. Raises ValueError where it cannot be."""
         with self._condition:
+            # A pool has gold cases once a process has loaded its calls; here the tools' schemas take their place.
             while self._pool.gold is None:
                 self._check()
                 self._condition.wait()
@@ -96,6 +97,8 @@ class EnvironmentService:
             self._answers.append((key, answer))
 
         with self._condition:
+            # `(0,)`: the only call of this pool. Its lock is held over both lines, so that no answer is taken before it is
+            # counted as pending.
             self._pool.submit(Pause(rollout, state), (0,), deliver)
             self._pending += 1
 

@@ -11,7 +11,8 @@ from rl.types import Prompt, Rollout
 
 FIELD = "stretch"
 """Column of a prompt with the stretch that its question is about: [start, end] in seconds."""
-_NUMBER = r"\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*"
+# Digits are matched in one way only: `\d+\.?\d*` would try all ways to part a long number that no comma follows.
+_NUMBER = r"\s*([-+]?(?:\d+(?:\.\d*)?|\.\d+))\s*"
 _CALL = re.compile(rf"<(\w+)>{_NUMBER},{_NUMBER}(?:,[^<>]*)?</\1>")
 
 Stretch = tuple[float, float]
@@ -38,6 +39,7 @@ def overlap(stretches: Sequence[Stretch]) -> float:
     """Return the share of the time heard that was heard before: 1 - union / sum."""
     total = sum(end - start for start, end in stretches)
     covered, reached = 0.0, float("-inf")
+    # By their starts: of each only what lies beyond all that were before it is new.
     for start, end in sorted(stretches):
         covered += max(0.0, end - max(start, reached))
         reached = max(reached, end)

@@ -15,11 +15,13 @@ import copy
 import importlib
 import inspect
 import json
+import math
 import numbers
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,8 +32,11 @@ from rl.messages import Clip, Reply
 from rl.types import Prompt
 
 IN_TREE = Path(__file__).parent / "tools"
+BY_NAME = "its arguments are given by name; remove the `/` from its parameters"
+"""Refusal of a function with positional-only parameters."""
 Result = str | Clip | Reply
 """Answer of a tool: text, a sound, or a whole reply."""
+_WORDS: Mapping[object, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 _JSON_TYPES: Mapping[object, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 
@@ -105,18 +110,15 @@ class Tool:
             raise BadCallError("malformed", f"{self.name} takes no {name}")
         hint = _plain(self.hints.get(name))
         try:
-            if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
-                return float(value)
-            if hint is int and isinstance(value, int | float | str) and float(value) == int(float(value)):
-                return int(float(value))
+            if hint in (int, float) and isinstance(value, int | float | str) and not isinstance(value, bool):
+                return float(value) if hint is float else _read_whole(value)
             if hint is str:
                 return value if isinstance(value, str) else json.dumps(value)
-        except (ValueError, OverflowError) as error:
-            raise BadCallError("malformed", f"{self.name}: {name} is to be a number") from error
-        if hint in (int, float) or (hint is bool and not isinstance(value, bool)):
-            raise BadCallError(
-                "malformed", f"{self.name}: {name} is to be {'true or false' if hint is bool else 'a number'}"
-            )
+            is_right = hint not in (int, float) and (hint is not bool or isinstance(value, bool))
+        except (ValueError, OverflowError):
+            is_right = False
+        if not is_right:
+            raise BadCallError("malformed", f"{self.name}: {name} is to be {_WORDS[hint]}")
         return value
 
 
@@ -132,10 +134,10 @@ def load_tool(spec: str, args: Mapping[str, object], tag: str | None, folder: Pa
     function = getattr(module, name, None)
     if not inspect.isfunction(function):
         raise ConfigError(f"'{spec}' is no function; a tool is one")
-    if hasattr(module, "require"):
-        module.require()
     hints = typing.get_type_hints(function)
     signature = inspect.signature(function).parameters
+    if any(p.kind is inspect.Parameter.POSITIONAL_ONLY for p in signature.values()):
+        raise ConfigError(f"tool '{spec}': {BY_NAME}")
     own = [p for p in signature.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
     for parameter in own:
         if parameter.default is inspect.Parameter.empty and parameter.name not in args:
@@ -145,6 +147,13 @@ def load_tool(spec: str, args: Mapping[str, object], tag: str | None, folder: Pa
     if unknown := [key for key in args if key not in {p.name for p in own}]:
         listed = did_you_mean(unknown[0], [p.name for p in own]) if own else "; it takes none"
         raise ConfigError(f"tool '{spec}': unknown argument '{unknown[0]}'{listed}")
+    own_args = {
+        key: _as_annotated(value, hints.get(key), folder, f"tool '{spec}': args.{key}") for key, value in args.items()
+    }
+    # Before the run begins: a sandbox that is missing, or a file that cannot be searched, is told here, and not to the
+    # policy at each of its calls.
+    if not colon and hasattr(module, "require"):
+        module.require(**own_args)
     parameters = {
         n: p for n, p in signature.items() if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD and n != "prompt"
     }
@@ -152,10 +161,7 @@ def load_tool(spec: str, args: Mapping[str, object], tag: str | None, folder: Pa
         name=name,
         tag=tag or cast("str", getattr(module, "TAG", name) if not colon else name),
         function=function,
-        args={
-            key: _as_annotated(value, hints.get(key), folder, f"tool '{spec}': args.{key}")
-            for key, value in args.items()
-        },
+        args=own_args,
         parameters=parameters,
         hints=hints,
         takes_prompt="prompt" in signature,
@@ -179,6 +185,18 @@ def _as_annotated(value: object, hint: object, folder: Path | None, place: str) 
     if hint is not Path or not isinstance(value, str):
         return value
     return functions.find_file(value, "tool", [path for path in (folder, Path.cwd()) if path is not None])
+
+
+def _read_whole(value: float | str) -> int:
+    """Return a whole number as it is written, however long. Raises ValueError or OverflowError for anything else."""
+    if isinstance(value, int):
+        return value
+    if not math.isfinite(float(value)):  # before it is read exactly: 1e999999999 would fill the memory
+        raise ValueError
+    number = Fraction(value)
+    if number.denominator != 1:
+        raise ValueError
+    return number.numerator
 
 
 def _plain(hint: object) -> object:

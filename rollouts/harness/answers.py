@@ -51,14 +51,20 @@ def read_answer(text: str, ask: Ask, finish_reason: str) -> Answer:
     """Return the answer in a turn's text: the chain apart, the text before a stop, and the calls of the tools that were given."""
     reasoning, content = split_think(text)
     # The policy wrote the stop text, so it stays among the trained tokens; by OpenAI's rule it is not returned.
-    for stop in ask.stop:
-        if finish_reason == "stop" and content.endswith(stop):
-            content = content.removesuffix(stop)
+    # Nor what follows it: the last token may hold more than the stop text, as in `</answer>,`.
+    if finish_reason == "stop":
+        places = [place for stop in ask.stop if (place := content.find(stop)) >= 0]
+        content = content[: min(places, default=len(content))]
     calls: list[tuple[str, str]] = []
     if ask.tools:
-        calls = [(c.name, json.dumps(dict(c.arguments))) for c in find_calls(content) if not c.problem and c.name]
+        # An answer in JSON may have the form of a call: {"name": "Bob", "age": 3}.
+        names = ask.tool_names
+        calls = [
+            (c.name, json.dumps(dict(c.arguments))) for c in find_calls(content) if not c.problem and c.name in names
+        ]
     if calls:
         content = _before_calls(content)
+    # An answer that was cut off says `length`, though calls were read in it: it may lack others.
     reason = "tool_calls" if calls and finish_reason == "stop" else finish_reason
     return Answer(content, reasoning, tuple(calls), reason)
 
@@ -106,6 +112,7 @@ def to_events(body: Mapping[str, Any], with_usage: bool) -> bytes:  # Any: JSON
     (choice,) = body["choices"]
     message = dict(choice["message"])
     if calls := message.get("tool_calls"):
+        # The parts of a stream name the place of their call, by which clients put them together.
         message["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls)]
     head = {**{name: body[name] for name in ("id", "created", "model")}, "object": "chat.completion.chunk"}
     content = {"index": 0, "delta": message, "finish_reason": None, "logprobs": choice["logprobs"]}

@@ -18,6 +18,7 @@ from rl.config import HIGHEST_TEMPERATURE
 from rl.messages import AUDIO_PATCH, Clip, Message
 from rollouts.harness.settings import AskError, check_setting, shorten
 
+# `developer` is OpenAI's newer name of the role `system`, by which chat templates know it.
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 """Roles of messages, by their names in a request."""
 FOLLOWED_KEYS = frozenset(("role", "content", "tool_calls"))
@@ -82,6 +83,11 @@ class Ask:
         """The tools as one text, to tell whether they have changed."""
         return json.dumps(self.tools, sort_keys=True)
 
+    @property
+    def tool_names(self) -> set[str]:
+        """Names of what the policy may call."""
+        return {cast("Mapping[str, str]", tool["function"])["name"] for tool in self.tools}
+
     def digest(self) -> str:
         """Return a digest of the conversation, by which its seed is told from others of its session."""
         parts = [
@@ -105,6 +111,7 @@ def read_ask(body: object) -> Ask:
     conversation = tuple(_read_message(message, i) for i, message in enumerate(cast("list[object]", messages)))
     if conversation[-1].message.role == "assistant":
         raise AskError("messages", "messages: end with an assistant's turn; the policy answers a user or a tool")
+    # The newer and the older name of one limit: of two that differ the lower holds.
     limits = [_whole(values, key, 1) for key in ("max_completion_tokens", "max_tokens")]
     return Ask(
         conversation,

@@ -85,17 +85,19 @@ def begin_or_continue(pieces: Sequence[Piece], ask: Ask, chat: ChatFormat, is_fi
         if opening is not None:
             is_branch = any(piece.opening.parent is parent for piece in pieces)
             return replace(opening, notes=(*opening.notes, "began_branch")) if is_branch else opening
-    opening = _begin(ask, chat)
-    if is_first:
-        return opening
     reason = find_reason(pieces, ask) if parent is None else "template"
     if has_audio_token:
         reason = "audio_token"
-    return replace(opening, notes=(f"began_{reason}",))
+    if any(turn.calls for turn in ask.conversation):
+        text = f"tool_calls in a conversation that begins here ({reason}): only one that goes on with its answers may have them"
+        raise AskError("calls", f"messages: {text}; write such turns as text")
+    opening = _begin(ask, chat)
+    return opening if is_first else replace(opening, notes=(f"began_{reason}",))
 
 
 def find_parent(pieces: Sequence[Piece], ask: Ask) -> Piece | None:
     """Return the answer with the longest conversation that the question begins with, or None if there is none."""
+    # With other tools the beginning of the prompt, where the template shows them, would be another one.
     parents = [
         piece
         for piece in pieces
@@ -158,8 +160,6 @@ def _continue(parent: Piece, ask: Ask, chat: ChatFormat) -> Opening | None:
 
 def _begin(ask: Ask, chat: ChatFormat) -> Opening:
     """Return the ids of a conversation that begins."""
-    if any(turn.calls for turn in ask.conversation):
-        raise AskError("calls", "messages: tool_calls that this session has not written; write such turns as text")
     messages, clips = as_messages(ask.conversation), clips_of(ask.conversation)
     try:
         ids = tuple(chat.prompt(messages, clips, tools=ask.tools))

@@ -96,7 +96,7 @@ class RequestHandler(BaseHTTPRequestHandler):
     """Reads requests of one connection. A server extends it by its routes."""
 
     protocol_version = "HTTP/1.1"  # clients keep their connections
-    timeout = 600.0
+    timeout = 600.0  # seconds that a connection may be silent before it is closed
     disable_nagle_algorithm = True
     error_content_type = "application/json"  # of what the standard library refuses itself: methods, broken requests
     error_message_format = '{"error": {"message": "%(message)s", "code": "http", "type": "invalid_request_error"}}'
@@ -130,16 +130,23 @@ class RequestHandler(BaseHTTPRequestHandler):
 
     def _read(self, size: int) -> bytes:
         """Return `size` bytes of the connection. Raises AskError after BODY_S seconds, so that a client that sends a
-        byte a minute does not hold its thread for longer."""
+        byte a minute, or none, does not hold its thread for longer."""
         pieces: list[bytes] = []
         deadline = time.monotonic() + BODY_S
-        while size > 0:
-            piece = self.rfile.read1(min(size, 1 << 16))
-            if not piece or time.monotonic() > deadline:
-                self.close_connection = True
-                raise AskError("body", f"the body did not come whole within {BODY_S:g} s", 408)
-            pieces.append(piece)
-            size -= len(piece)
+        try:
+            while size > 0:
+                # Above 0, with which a socket would not wait at all.
+                self.connection.settimeout(max(deadline - time.monotonic(), 1e-3))
+                piece = self.rfile.read1(min(size, 1 << 16))
+                if not piece or time.monotonic() > deadline:
+                    raise TimeoutError
+                pieces.append(piece)
+                size -= len(piece)
+        except TimeoutError:
+            self.close_connection = True
+            raise AskError("body", f"the body did not come whole within {BODY_S:g} s", 408) from None
+        finally:
+            self.connection.settimeout(self.timeout)
         return b"".join(pieces)
 
     def has_token(self) -> bool:

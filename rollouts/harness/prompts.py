@@ -23,12 +23,14 @@ def to_messages(prompt: Prompt) -> list[dict[str, object]]:
         if not prompt.clips:
             messages.append({"role": message.role, "content": message.content})
             continue
+        # Before each of `texts` stood a mark, and there a clip is heard.
         first, *texts = message.content.split(AUDIO_PATCH)
         parts: list[dict[str, object]] = []
         if first:
             parts.append({"type": "text", "text": first})
         for text in texts:
             data = base64.b64encode(content(next(clips))).decode()
+            # OpenAI's form wants a format; the run's own endpoint tells it from the bytes.
             parts.append({"type": "input_audio", "input_audio": {"data": data, "format": "wav"}})
             if text:
                 parts.append({"type": "text", "text": text})

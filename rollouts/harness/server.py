@@ -124,6 +124,7 @@ class _Handler(RequestHandler):
     def _post(self, body: bytes) -> Body | bytes:
         path = urlsplit(self.path).path
         match = _PATH.fullmatch(path)
+        # A session may be finished without a word: then the body is empty.
         values = _parse(body, may_lack=bool(match and match[2] == "finish"))
         if match and match[2] == "v1/chat/completions":
             return self._complete(unquote(match[1]), values)

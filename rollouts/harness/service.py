@@ -58,6 +58,7 @@ class HarnessService:
     def start(self) -> None:
         """Wait until the harness is loaded. Raises ValueError where it cannot be."""
         with self._pool.condition:
+            # A pool knows its gold cases, here none, once a process has loaded the harness.
             while self._pool.gold is None:
                 self._check()
                 self._pool.condition.wait()
@@ -86,12 +87,14 @@ class HarnessService:
         """Have the harness play a session, without waiting."""
         assert self.endpoint is not None, "sessions begin once there is a server"
         invitation = Invitation(session.prompt, self.endpoint.base_url(session.id), self.endpoint.token)
+        # `(0,)`: the only call of this pool is the harness.
         self._pool.submit(invitation, (0,), cast("Callable[[Results], None]", partial(self._deliver, session.id)))
 
     def _deliver(self, id: str, results: Results) -> None:
         verdict = cast("PlayResult", results[0]).verdict
         assert self.sessions is not None, "it has begun the session"
         if verdict is not None and verdict.error is not None:
+            # By the first word `error_reason` tells the errors of harnesses from those of environments.
             self.sessions.end(id, None, f"harness: {verdict.error}")
         else:
             self.sessions.end(id, verdict)

@@ -268,18 +268,20 @@ class Sessions:
 
     def _drop(self, id: str, reason: str) -> Session | None:
         """Forget a session and refuse what it still asks."""
-        session = self.open.pop(id, None)
-        if session is None:
-            return None
-        self.endings[id] = reason
-        while len(self.endings) > MOST_ENDED:
-            self.endings.popitem(last=False)
+        with self.condition:  # `start_alone` must not find it neither open nor ended
+            session = self.open.pop(id, None)
+            if session is None:
+                return None
+            self.endings[id] = reason
+            while len(self.endings) > MOST_ENDED:
+                self.endings.popitem(last=False)
         for key in list(session.running):
             self._abandon(session, key).future.set_exception(AskError("ended", f"session {id}: {reason}", 410))
         return session
 
     def _end(self, id: str, verdict: Verdict | None, error: str | None, rollouts: dict[Key, Rollout]) -> Rollout | None:
         if session := self.open.get(id):
+            # Counted first, since `_drop` takes them out.
             session.notes["unanswered"] += len(session.running)
         session = self._drop(id, "has ended")
         if session is None:

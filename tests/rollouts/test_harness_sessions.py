@@ -9,6 +9,7 @@ import socket
 import threading
 import urllib.error
 import urllib.request
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,8 @@ from harness_client import AUDIO, END, TOKEN, LetterChat, ask, call, dealing, us
 from rl.audio import encode
 from rl.types import AUDIO_PATCH, Clip, Message, Prompt, Rollout, Verdict
 from rollouts.environments.metrics import error_reason, exchange_metrics
-from rollouts.harness.asks import read_ask
+from rollouts.harness.answers import read_answer
+from rollouts.harness.asks import Ask, read_ask
 from rollouts.harness.prompts import to_messages
 from rollouts.harness.server import Endpoint
 from rollouts.harness.sessions import NOTHING_ASKED, Sessions
@@ -595,5 +597,76 @@ def test_behind_the_token_that_stands_for_sound_a_rollout_begins() -> None:
     assert len(rollout.siblings) == 1
     assert AUDIO not in rollout.tokens.tolist()
     assert rollout.exchanges[-1].reply.note == "began_audio_token"
+    made.sessions.close("over")
+    made.endpoint.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "content", "calls"),
+    [
+        ('{"name": "Bob", "age": 3}', '{"name": "Bob", "age": 3}', ()),
+        ('<tool_call>{"name": "sub"}</tool_call>', '<tool_call>{"name": "sub"}</tool_call>', ()),
+        ('{"name": "add", "arguments": {"a": 3}}', "", (("add", '{"a": 3}'),)),
+    ],
+)
+def test_only_tools_that_were_given_are_called(text: str, content: str, calls: tuple[tuple[str, str], ...]) -> None:
+    answer = read_answer(text, Ask((), (TOOL,)), "stop")
+    assert (answer.content, answer.calls, answer.finish_reason) == (content, calls, "tool_calls" if calls else "stop")
+
+
+@pytest.mark.parametrize(
+    ("text", "finish_reason", "content"),
+    [
+        ("4</answer>", "stop", "4"),
+        ("4</answer>,", "stop", "4"),  # `>,` may be one token
+        ("4;</answer>", "stop", "4"),
+        ("4", "stop", "4"),
+        ("4</answer>,", "length", "4</answer>,"),
+    ],
+)
+def test_an_answer_ends_before_its_stop_text(text: str, finish_reason: str, content: str) -> None:
+    assert read_answer(text, Ask((), stop=("</answer>", ";")), finish_reason).content == content
+
+
+def test_a_session_that_ends_is_at_no_moment_unknown() -> None:
+    """A request that opens sessions comes just when one ends."""
+    sessions = Sessions(LetterChat(), is_free=True)
+
+    class Endings(OrderedDict[str, str]):
+        def __setitem__(self, id: str, reason: str) -> None:
+            request = threading.Thread(target=sessions.start_alone, args=(id, 7, LIMIT, 1.0), daemon=True)
+            request.start()
+            request.join(0.2)
+            super().__setitem__(id, reason)
+
+    sessions.endings = Endings()
+    sessions.start_alone("s", 7, LIMIT, 1.0)
+    sessions.end("s", None)
+    sessions.advance()
+    assert list(sessions.endings) == ["s"]
+    assert not sessions.waiting
+
+
+@pytest.mark.parametrize(
+    ("new", "reason"), [([{"role": "system", "content": "x"}], "template"), ([user("on")], "audio_token")]
+)
+def test_tool_calls_that_cannot_be_gone_on_with_are_refused_with_the_reason(new: list[Any], reason: str) -> None:
+    made = Table()
+    made.open("s")
+
+    def take(request: Request) -> Completion:
+        written = write(request)
+        ids = [*map(ord, '<tool_call>{"name": "add", "arguments": {}}</tool_call>'), END]
+        if reason == "audio_token":
+            ids.insert(0, AUDIO)
+        tokens = np.array([*written.tokens[: written.prompt_length], *ids])
+        logprobs = np.full(len(ids), -0.5, np.float32)
+        return replace(written, tokens=tokens, logprobs=logprobs, spans=((3, len(ids)),))
+
+    with dealing(made.sessions, take):
+        answer = made.say("s", user("hello"), tools=[TOOL])
+        status, body = made.ask("s", user("hello"), answer, *new, tools=[TOOL])
+    assert (status, body["error"]["code"]) == (400, "calls")
+    assert f"in a conversation that begins here ({reason}): " in body["error"]["message"]
     made.sessions.close("over")
     made.endpoint.close()

@@ -160,6 +160,25 @@ def test_nobody_waits_for_an_engine_that_died_before_the_stream(transport: Trans
         assert "stream" in take(pipe)
 
 
+def test_a_sender_that_lacks_memory_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tensor larger than the buffer of its bucket takes a larger one, for which there is no memory."""
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    stream = Stream("shared_memory", "127.0.0.1", store.port, "s", "g", 1, 1, 1, bucket_bytes=1024)
+    Line(store, "s").acknowledge(f"{device_name(CPU)}/read/0")
+    sender = Sender(Links(), stream, 0, 1, CPU)
+    allocate = sender._new_buffer
+
+    def allocate_little(size: int) -> Any:
+        if size > 4096:
+            raise RuntimeError("out of memory")
+        return allocate(size)
+
+    monkeypatch.setattr(sender, "_new_buffer", allocate_little)
+    tensors = [(str(i), torch.zeros(size)) for i, size in enumerate((256, 256, 2048))]
+    with pytest.raises(TransferError, match=r"^the stream of weights broke: out of memory$"):
+        sender.send(tensors)
+
+
 def sums(tensors: Sequence[torch.Tensor]) -> list[int]:
     return [int(sum_words(tensor.reshape(-1).contiguous().view(torch.uint8))) for tensor in tensors]
 

@@ -260,6 +260,32 @@ def test_an_engine_that_dies_in_a_stream_is_replaced(
     loop.learn(1e-3)
 
 
+@pytest.mark.parametrize(("dtype", "transport"), [("float32", "gloo")], indirect=["dtype"], scope="module")
+def test_an_engine_that_dies_while_it_writes_is_replaced(
+    worlds: Callable[[int], Any], engines: list[Any], tied: Path, dtype: str, transport: Any
+) -> None:
+    """No stream has failed, and the next ones must reach the new engine over connections of its own."""
+    seats = [Seat(actor, "policy") for actor in worlds(1).actors]
+    loop = Loop(seats, engines, tied, dtype)
+    loop.policy.stream = WeightStream(seats, Route(transport), bucket_bytes=20_000)
+    loop.learn(1e-3)
+
+    def respawn(i: int) -> Any:
+        engines[i] = start_engines(tied, dtype, 1)[0]
+        return engines[i]
+
+    loop.sampler.pool.respawn = respawn
+    ended: list[Rollout] = []
+    loop.sampler.start(PROMPTS, samples=8, temperature=1.0, max_sequence_tokens=100, seed=3, receive=ended.extend)
+    ray.kill(engines[1])
+    while len(ended) < 32:
+        loop.sampler.advance()
+    assert {(r.prompt.id, r.sample) for r in ended} == {(p.id, s) for p in PROMPTS for s in range(8)}
+    assert loop.sampler.pool.replaced == 1
+    for _ in range(2):
+        assert loop.learn(1e-3)[PROBE] < 1e-5
+
+
 # --- no false alarm ----------------------------------------------------------------------------------------------------
 
 

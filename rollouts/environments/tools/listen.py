@@ -43,11 +43,13 @@ def listen(
     if start < 0 or end > seconds + 0.05:
         raise Unheard("out_of_clip", f"{start:g} to {end:g} s leaves the clip of {seconds:.2f} s")
     first, last = round(start * SAMPLE_RATE), min(round(end * SAMPLE_RATE), len(wave))
+    # Behind the clip's end, within the slack, nothing is left: `last` may lie before `first`.
+    if last - first < least_s * SAMPLE_RATE:
+        raise Unheard("too_short", f"{start:g} to {end:g} s is shorter than {least_s:g} s")
     if elsewhere:
         first, last = _another_stretch(first, last, wave)
     stretch = wave[first:last]
-    if len(stretch) < least_s * SAMPLE_RATE:
-        raise Unheard("too_short", f"{start:g} to {end:g} s is shorter than {least_s:g} s")
+    # 24 bits round by 6e-8 of full scale: the stretch sounds as in the prompt's clip.
     sound = encode(stretch, bits=24)
     if len(sound) > MOST_SOUND_BYTES:
         raise Unheard("too_long", f"{start:g} to {end:g} s is too long to be heard at once")
@@ -71,6 +73,7 @@ def _another_stretch(first: int, last: int, wave: np.ndarray) -> tuple[int, int]
     # Another stretch must not be silence, by which a model could tell it from the one that it asked for.
     power = np.concatenate(([0.0], np.cumsum(np.square(wave, dtype=np.float64))))
     energies = power[starts + length] - power[starts]
+    # Half as much is enough; where no stretch has that, one that has the most is taken.
     enough = energies >= min((power[last] - power[first]) / 2, energies.max())
     distance = np.abs(starts - half_way)
     start = int(starts[enough][np.argmin(np.minimum(distance, places - distance)[enough])])

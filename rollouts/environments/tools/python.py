@@ -38,6 +38,6 @@ def python(code: str, *, seconds: float = 5.0) -> str:
     return text or "(printed nothing)"
 
 
-def require() -> None:
+def require(**_: object) -> None:
     """Raise ValueError where no program can be sandboxed."""
     sandbox.require()

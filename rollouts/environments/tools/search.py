@@ -29,6 +29,11 @@ def search(query: str, *, file: Path, results: int = 3) -> str:
     return "\n\n".join(f"[{i}] {text[:MOST_CHARACTERS]}" for i, text in enumerate(passages, 1))
 
 
+def require(*, file: Path, **_: object) -> None:
+    """Raise ValueError where the file cannot be searched."""
+    _index(str(file))
+
+
 @dataclass(frozen=True, slots=True)
 class Index:
     """Passages of a file with the words in them."""
@@ -40,7 +45,7 @@ class Index:
 
     def find(self, words: set[str], limit: int) -> list[str]:
         """Return at most `limit` passages, the best first, those in the order of the file that match equally."""
-        mean_length = sum(counts.total() for counts in self.counts) / max(len(self.counts), 1)
+        mean_length = sum(counts.total() for counts in self.counts) / len(self.counts)
         scores: list[tuple[float, int]] = []
         for i, counts in enumerate(self.counts):
             found_words = sorted(words & counts.keys())  # sorted: sums of floats depend on their order
@@ -60,13 +65,16 @@ class Index:
 
 @lru_cache(maxsize=8)
 def _index(file: str) -> Index:
-    """Return the index of a file: its paragraphs, or its lines where it has no blank ones. Raises OSError."""
+    """Return the index of a file: its paragraphs, or its lines where it has no blank ones. Raises OSError, and
+    ValueError for a file that is too large or without words."""
     path = Path(file)
     if path.stat().st_size > MOST_BYTES:
-        raise RuntimeError(f"{file}: larger than {MOST_BYTES >> 20} MB; split it")
+        raise ValueError(f"{file}: larger than {MOST_BYTES >> 20} MB; split it")
     text = path.read_text("utf-8", "replace")
     paragraphs = [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
     passages = paragraphs if len(paragraphs) > 1 else [line.strip() for line in text.splitlines() if line.strip()]
     counts = [Counter(map(str.casefold, _WORD.findall(passage))) for passage in passages]
     frequencies = Counter(word for words in counts for word in words)
+    if not frequencies:
+        raise ValueError(f"{file}: holds no word; name a file of text")
     return Index(passages, counts, frequencies)

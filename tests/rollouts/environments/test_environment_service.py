@@ -110,6 +110,8 @@ def rollout_of(
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("games")
     (folder / "games.py").write_text(GAMES)
+    for name in ("lookup.py", "more.py"):
+        (folder / name).write_text("def fetch(text): return text\ndef nameless(text, /): return text\n")
     return folder
 
 
@@ -254,6 +256,11 @@ def test_tools_by_tags_and_by_template(folder: Path) -> None:
         ({"tools": [{"tool": "listen", "args": {"elsewhere": 3}}]}, "args.elsewhere: expected true or false; got 3"),
         ({"tools": [{"tool": "listen", "args": {"start": 1.0}}]}, "args: unknown key 'start'"),
         ({"tools": ["search"]}, "tools\\[0\\].args: missing key 'file' of search"),
+        (
+            {"tools": ["lookup.py:fetch", {"tool": "more.py:fetch", "tag": "more"}], "calls": "template"},
+            "^environment.tools\\[1\\]: 'fetch' calls an earlier tool; rename the function$",
+        ),
+        ({"tools": ["lookup.py:nameless"]}, "tools\\[0\\]: nameless: its arguments are given by name; remove the `/`"),
     ],
 )
 def test_what_cannot_be_an_environment_is_said_before_anything_starts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -46,6 +47,12 @@ def test_what_was_asked_for(text: str, stretch: tuple[float, float] | None) -> N
     assert heard_stretch(exchange(text)) == stretch
     assert heard_stretch(exchange(text, Reply(note="too_short"))) is None
     assert heard_stretch(exchange(text, replace(SOUND, last=True))) is None
+
+
+def test_a_long_number_costs_no_time() -> None:
+    start = time.process_time()
+    assert heard_stretch(exchange("<seg>" + "1" * 30_000)) is None
+    assert time.process_time() - start < 2
 
 
 def test_shares() -> None:

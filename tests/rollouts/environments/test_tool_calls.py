@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from rollouts.environments.calls import MOST_CALLS, find_calls, find_tagged
@@ -66,6 +68,23 @@ def test_several_calls_and_far_too_many() -> None:
     one = WRITTEN["hermes"]
     assert len(find_calls(one * 3)) == 3
     assert len(find_calls(one * 500)) == MOST_CALLS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<tool_call>" + "<arg_key>" * 10_000,
+        "<tool_call>" + "<arg_key>a</arg_key><arg_value>" * 5_000,
+        "<tool_call><arg_key>" + "</arg_key><arg_value>" * 5_000,
+        "<function=" * 10_000,
+        "<function=f>" + "<parameter=" * 10_000,
+        "<｜tool▁call▁begin｜>f<｜tool▁sep｜>```" + " " * 3_000,
+    ],
+)
+def test_a_text_of_nothing_but_beginnings_costs_no_time(text: str) -> None:
+    start = time.process_time()
+    find_calls(text)
+    assert time.process_time() - start < 0.5
 
 
 @pytest.mark.parametrize(

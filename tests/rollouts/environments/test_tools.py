@@ -32,6 +32,12 @@ PROMPT = Prompt("p", (), clips=(Clip(data=encode(WAVE, bits=24)),))
         ("exp(-1000)", "5.07595889755e-435"), ("sqrt(2)/10^20", "1.41421356237e-20"), ("10^11/3", "33333333333.3"), ("1/30", "0.0333333333333"),
         ("2/3*10^20", "6.66666666667e+19"), ("sqrt(10^30+1)", "1e+15"), ("1/2^50", "8.881784197e-16"), ("100.50", "100.5"),
         ("((1/3)^500)^2", "7.5638913231e-478"), ("ln((1/3)^700)", "-769.028602068"), ("sin(1)^2+cos(1)^2-1", "0"), ("(10^400)^(1/2)", f"1{'0' * 200}"), ("-0.5", "-0.5"), ("sqrt(2)*1000", "1414.21356237"),
+        ("max(5,100)", "100"), ("min (2,300)", "2"), ("gcd(12,180)", "12"), ("gcd(5)", "5"), ("lcm(5)", "5"), ("lcm(4,6)", "12"), ("min(max(1,200),300)", "200"),
+        ("max(sqrt(1,024), 3,100)", "100"), ("(1,234,567) + 1", "1234568"), ("sin(pi)", "0"), ("log(1)", "0"), ("factorial(sqrt(16))", "24"), ("gcd(sqrt(16), 6)", "2"),
+        ("floor((sqrt(2)+1)*(sqrt(2)-1))", "1"), ("ceil(log(8)/log(2))", "3"), ("floor(exp(pi*sqrt(163)))", "262537412640768743"), ("10**30 % pi", "0.0902393238981"),
+        # Many digits, and terms that cancel: symbolic algebra takes minutes over them.
+        ("floor(10**300*log(3)) % 10^12", "36317373298"), ("10**300//log(1/3) % 10^12", "181602217221"), ("ceil(exp(700)) % 10^12", "609994944590"), ("10**300 % pi", "1.40177830553"),
+        ("max(sin(1)^2+cos(1)^2, 1)", "1"),
     ],
 )  # fmt: skip
 def test_the_calculator(expression: str, value: str) -> None:
@@ -44,7 +50,8 @@ def test_the_calculator(expression: str, value: str) -> None:
         "", "2 +", "1 / 0", "5 % 0", "9 ** 9 ** 9", "factorial(1000)", "factorial(-1)", "sqrt(-1)", "log(0)", "(-8) ** (1/3)",
         "__import__('os').system('id')", "().__class__", "gcd(0.5, 2)", "'a' * 10**9", "lambda: 0", "x + 1", "1 if 2 else 3",
         "1e999", "9" * 700, "2 ** 5000", "True + 1", "1j", "exp(100000)", "(" * 450, "max()", "0 ** -1", "calc(2)", "1 < 2", "nan",
-        "10 ** 600 * 10 ** 600", "sqrt(2) ** 100000", "2 + 3; 4", "\x00", "10^400 // pi", "floor(exp(700))", "((1/3)^700)^2", "exp(-2000)^2", "ln(0/5)", "log(-(1/3)^700)",
+        "10 ** 600 * 10 ** 600", "sqrt(2) ** 100000", "2 + 3; 4", "\x00", "10^400 // pi", "((1/3)^700)^2", "exp(-2000)^2", "ln(0/5)", "log(-(1/3)^700)",
+        "max(1,000, 5)", "lcm(4, 1,000)", "max([5,100])", "gcd()", "1/(sin(1)^2+cos(1)^2-1)", "tan(pi/2)", "exp(-2000)",
     ],
 )  # fmt: skip
 def test_the_calculator_refuses(expression: str) -> None:
@@ -111,6 +118,13 @@ def test_what_cannot_be_heard_has_a_reason(content: str, reason: str) -> None:
     assert getattr(error.value, "reason", None) == reason
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_behind_the_end_of_a_clip_is_nothing_to_hear(elsewhere: bool) -> None:
+    with pytest.raises(ValueError, match=r"^2\.02 to 2\.05 s is shorter than 0\.2 s$") as error:
+        tool("listen", None, elsewhere=elsewhere).call({"start": 2.02, "end": 2.05}, PROMPT)
+    assert getattr(error.value, "reason", None) == "too_short"
+
+
 def test_what_the_recipe_gives_a_tool_is_of_its_type() -> None:
     with pytest.raises(ValueError, match=r"args\.elsewhere: expected true or false; got 'false'"):
         tool("listen", None, elsewhere="false")  # a text that is not empty would pass for true
@@ -124,6 +138,12 @@ def test_search_finds_the_passage(tmp_path: Path) -> None:
     assert search("THE owl", file=file).startswith("[1] The owl and the cat")
     with pytest.raises(ValueError, match="an empty query"):
         search(" ?! ", file=file)
+    (tmp_path / "rules.txt").write_text("---\n\n***\n")
+    with (tmp_path / "large.txt").open("w") as large:
+        large.truncate((64 << 20) + 1)
+    for name, message in {"rules.txt": "holds no word; name a file of text", "large.txt": "larger than 64 MB"}.items():
+        with pytest.raises(ValueError, match=rf"^{tmp_path}/{name}: {message}"):  # before the run, not at each call
+            tool("search", tmp_path, file=name)
     found = tool("search", tmp_path, file="notes.txt").call({"query": "owl"}, PROMPT)
     assert isinstance(found, str)
     assert "went to sea" in found
@@ -166,6 +186,32 @@ def test_a_tool_of_ones_own(tmp_path: Path) -> None:
         tool("own_weather.py:weather", tmp_path)
     with pytest.raises(ValueError, match="unknown argument 'kee'; did you mean 'key'"):
         tool("own_weather.py:weather", tmp_path, key="k", kee="x")
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (9007199254740993, 9007199254740993), ("9007199254740993", 9007199254740993), ("12345678901234567891", 12345678901234567891),
+        ("9007199254740993.0", 9007199254740993), (7.0, 7), (" 7 ", 7), ("1e3", 1000), ("-0", 0),
+        (True, None), (7.5, None), ("7.5", None), ("9007199254740992.5", None), ("1e999999999", None), ("6/3", None), ("nan", None), ("inf", None), ([7], None),
+    ],
+)  # fmt: skip
+def test_a_whole_number_stays_what_it_is(tmp_path: Path, value: object, number: int | None) -> None:
+    (tmp_path / "own_count.py").write_text("def count(n: int) -> str:\n    return repr(n)\n")
+    count = tool("own_count.py:count", tmp_path)
+    if number is not None:
+        assert count.call({"n": value}, PROMPT) == str(number)
+        return
+    with pytest.raises(BadCallError, match=r"^count: n is to be a whole number$"):
+        count.call({"n": value}, PROMPT)
+
+
+def test_a_tool_whose_parameters_have_no_names_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "own_fetch.py").write_text("def fetch(text: str, /) -> str:\n    return text\n")
+    with pytest.raises(
+        ValueError, match=r"^tool 'own_fetch\.py:fetch': its arguments are given by name; remove the `/`"
+    ):
+        tool("own_fetch.py:fetch", tmp_path)
 
 
 def test_no_call_sees_what_another_made_of_the_recipes_arguments(tmp_path: Path) -> None:
