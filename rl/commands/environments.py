@@ -25,6 +25,7 @@ def list_environments() -> None:
     from rollouts.environments.tool import list_tools, load_tool
 
     for name in list_tools():
+        # `search` is not loaded without a file to search; it is not called here, so that any file does.
         arguments = {"file": __file__} if name == "search" else {}
         tool = load_tool(name, arguments, None, None)
         say(f"{name:12} <{tool.tag}>  {(tool.function.__doc__ or '').partition(chr(10))[0]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -85,6 +86,7 @@ def logs(job: Job, address: Address, follow: Follow = False) -> None:
     address = jobs.dashboard(address)
     if follow:
         job_list.find_job(address, job)
+        # Does not return: it exits with 0 or 1, as the job has ended.
         _follow(job, address)
     pass_on(job_list.read_logs(address, job))
 
@@ -183,11 +185,15 @@ def slurm(
         )
     job = SlurmJob(nodes, gpus_per_node, cpus_per_node, time, partition, account, qos, grace, sbatch or ())
     file = script or Path(f"{name}.sbatch")
-    if file.exists():
+    if os.path.exists(file):  # unlike Path.exists it answers for a name that is too long
         raise ConfigError(
             f"{file}: is there already, perhaps with changes of yours; remove it or choose another --script"
         )
     if not file.parent.is_dir():
         raise ConfigError(f"--script {file}: there is no folder {file.parent}; create it or name another")
-    file.write_text(render(job, recipe, name, changes, out or f"runs/{name}", setup or ()))
+    text = render(job, recipe, name, changes, out or f"runs/{name}", setup or ())
+    try:
+        file.write_text(text)
+    except OSError as error:
+        raise ConfigError(f"--script {file}: cannot be written ({error.strerror}); name another file") from error
     say(f"wrote {file}; queue it with: {shell_command('sbatch', file)}")

@@ -53,6 +53,7 @@ def push(
             raise ConfigError(f"{folder}: exists already; remove it, or name another with --out")
         _show(prepare(run, repository, folder, licence, adapter), repository)
         return say(f"nothing was uploaded; read {folder / 'README.md'}, then leave out --dry-run")
+    # Within the run, on the disk of its model: the large weights can be linked there and need not be copied.
     with tempfile.TemporaryDirectory(prefix=".hub-", dir=run if run.is_dir() else None) as scratch:
         prepared = prepare(run, repository, Path(scratch) / FOLDER, licence, adapter)
         _show(prepared, repository)

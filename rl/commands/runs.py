@@ -65,13 +65,14 @@ def _show_dump(folder: Path, as_json: bool) -> None:
 
 
 def _follow(run_dir: Path) -> None:
-    """Show a run until it ends, in place on a terminal; elsewhere only its end."""
+    """Show a run until it ends or its process is gone, in place on a terminal; elsewhere only its end."""
     from rich.live import Live
 
     from rl import signals
     from rl.report import tables
+    from rl.run.lock import is_at_work
     from rl.run.summary import read_summary
-    from rl.terminal import console, shell_command
+    from rl.terminal import console, say, shell_command
 
     again = shell_command("rl", "show", run_dir, "--follow")
     with (
@@ -79,11 +80,19 @@ def _follow(run_dir: Path) -> None:
         Live(tables.show(run_dir), console=console(), auto_refresh=False, vertical_overflow="visible") as live,
     ):
         while True:
+            goes_on = is_at_work(run_dir)  # asked first: a run says how it ended before it leaves its directory
             live.update(tables.show(run_dir), refresh=True)
             summary = read_summary(run_dir)
-            if summary is not None and summary.status != "running":
-                return
+            has_ended = summary is not None and summary.status != "running"
+            if has_ended or not goes_on:
+                break
             time.sleep(EVERY_S)
+    if not console().is_terminal:  # there Live leaves the last line open
+        console().line()
+    if not has_ended:
+        say(
+            f"{run_dir}: no process is at work there any more, the run was killed; rl run with --resume goes on with it"
+        )
 
 
 def compare(run_dirs: RunDirs, as_json: Json = False) -> None:

@@ -47,8 +47,8 @@ def serve_rollouts(
     path = model or base.header.model.path
     if not path:
         raise ValueError("--model: the recipe's model is built by its run; name that run's folder, or a model")
-    # A stage that samples: its limits and its temperature are those of the sessions; its data are not read.
-    data, settings = next(iter(base.header.data)), {"max_sequence_tokens": base.max_sequence_tokens}
+    # A stage that samples: its limits and its temperature are those of the sessions. Its plan reads a prompt; one will do.
+    data, settings = next(iter(base.header.data)), {"max_sequence_tokens": base.max_sequence_tokens, "limit": 1}
     plan = single_stage("evaluate", str(path), data, settings, recipe=recipe, overrides=overrides or ())
     folder = (out or Path("runs") / f"{base.name}-sessions").absolute()
     plan, run_plan = plan_run(plan, folder)

@@ -80,6 +80,8 @@ def curate(
     from rl.terminal import say
 
     settings = {"split": split, "limit": limit, "samples": samples, "max_sequence_tokens": max_sequence_tokens}
+    # The run's own directory is gone afterwards: `reuse` has the stage write its difficulty file to `out` too, and read
+    # what is there already in place of sampling again.
     settings |= {"keep": list(keep), "reuse": str(out)}
     plan = single_stage("curate", model, data_file, settings, fields, verifier, recipe, think, overrides or ())
     _run_once(plan, say)

@@ -53,7 +53,11 @@ def transcribe(
     stored = transcribed_ids(out, ear, digits)
     missing = [prompt for prompt in prompts if prompt.id not in stored]
     say(f"{out}: {len(prompts) - len(missing):,} of {len(prompts):,} prompts are there already")
-    with out.open("a") as file, Progress("transcribe", len(prompts)) as progress:
+    try:
+        file = out.open("a")
+    except OSError as error:
+        raise ConfigError(f"--out: {out} cannot be written ({error.strerror}); name another file") from error
+    with file, Progress("transcribe", len(prompts)) as progress:
         for number, (prompt, heard) in enumerate(
             zip(missing, transcribe(folder, (prompt.clips[0] for prompt in missing)), strict=True), 1
         ):

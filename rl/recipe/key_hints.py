@@ -23,6 +23,7 @@ def explain_key(error: UnknownKey, entries: object) -> str:
     for path in _leaves(error.key, error.value):
         setting = find_setting(f"{section}.{path}")
         inside = setting is not None and _is_inside(setting, section)
+        # A key that is almost one of this section's is a slip, unless what has that name elsewhere has its place here.
         if setting is None or (error.is_near and not inside):
             continue
         where = f"{error.place}: " if error.place else ""
@@ -84,7 +85,9 @@ def describe(setting: Setting, section: str, kinds: Sequence[str]) -> str:
     """Return `here it is 'optimizer.learning_rate'`, as one would write it in `section` of a recipe with stages of `kinds`."""
     if not setting.targets:
         return f"it has no counterpart here: {setting.note}"
-    targets = _nearest_places(list(_expand(setting, section, kinds)), section, kinds)
+    # Where no stage of the recipe has the key, as in one that only imitates: the stage that has it elsewhere.
+    targets = list(_expand(setting, section, kinds)) or list(_expand(setting, "", ()))
+    targets = _nearest_places(targets, section, kinds)
     if not section and not kinds:  # one stage is example enough
         targets = [path for path in targets if path.partition(".")[0] == targets[0].partition(".")[0]]
     note = f" ({setting.note})" if setting.note else ""

@@ -206,8 +206,10 @@ def load(
         check_references(header, stages, folder)
     source = {key: value for key, value in values.items() if key in keys}
     source["stages"] = [as_yaml(block) for block in blocks]
+    # A variable of the environment may have a value such as `math`: redacting it would hide names of stages and files.
     forget([header.name, *header.data, *(stage.name for stage in stages)])
     read = Recipe(header, tuple(stages), folder, source, _find_data(header, source, folder), open_counts, open_dtype)
+    # For the machine that the recipe expects, where it does: a run fits the counts again to what it finds.
     return read.on(header.cluster.expect.devices if header.cluster.expect else Machine.detect().devices)
 
 

@@ -71,6 +71,7 @@ def check_references(header: Header, stages: Sequence[Stage], folder: Path) -> N
         _check_data(stage, header, artifacts)
         _check_earlier(stage, header, artifacts)
         _check_parts(stage, header, rewards)
+        # Only now, so that no stage finds itself. By both names: without an iteration a name means the latest one.
         artifacts[stage.base] = artifacts[stage.name] = stage.facts.makes
 
 

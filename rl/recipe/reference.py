@@ -93,6 +93,7 @@ def sections() -> list[Section]:
         for name, hint in typing.get_type_hints(config).items():
             for inner, item in _dataclasses_in(hint):
                 inner_place = f"{place}.{name}{item}".lstrip(".")
+                # A dataclass is described once, where it is met first: of further places only the name is kept.
                 if inner in places:
                     places[inner].append(inner_place)
                 else:
@@ -102,6 +103,8 @@ def sections() -> list[Section]:
     for place, config in roots:
         visit(config, place)
     header_names = ["", *(field.name for field in dataclasses.fields(Header))]
+    # A title that is neither a key of the recipe nor a stage is that of settings which several places share: they stand
+    # between the two.
     order = {name: rank for rank, name in enumerate([*header_names, "(shared)", *STAGES, "repeat"])}
 
     def rank(section: Section) -> int:
@@ -195,7 +198,7 @@ def _yaml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        return re.sub(r"e([+-])0*", r"e\1", f"{value:g}")
+        return re.sub(r"e([+-])0*", r"e\1", f"{value:g}")  # 1e-06 is 1e-6 in a recipe
     return str(value)
 
 

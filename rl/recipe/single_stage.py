@@ -37,20 +37,24 @@ def single_stage(
     think: bool | None = None,
     overrides: Sequence[str] = (),
 ) -> Recipe:
-    """Return a recipe whose one stage of `kind` judges `model` on the file `data`. With `recipe`, data sets, reward, engines
-    and the settings and environment of its last evaluation are taken from there, and `data` may name one of its data sets; `settings`
-    that are None are left to that recipe or to the stage's default, and so is `think`. Raises ConfigError."""
+    """Return a recipe whose one stage of `kind` judges `model` on the file `data`. With `recipe`, data sets, reward,
+    engines and the settings and environment of its last evaluation are taken from there. `data` may then name one of its
+    data sets: the last evaluation of that one lends its settings, and without any all rows are read. `settings` that are
+    None are left to that recipe or to the stage's default, and so is `think`. Raises ConfigError."""
     base = load(recipe) if recipe else None
     values: Values = {"name": kind, "reward": {"parts": [{"verifier": verifier or "math"}]}}
     stage: Values = {"split": None}
     if base is not None:
+        # Without model and trainer: the model is the one that is named, and nothing is trained.
         values |= {
             key: base.source[key] for key in ("data", "reward", "engines", "cluster", "seed") if key in base.source
         }
         if think is None:
             think = _thinks(base)
         evaluations = [(s, s.config.evaluation[0]) for s in base.stages if s.config.evaluation]
+        # Behind the others: the last one is taken, and an evaluate stage goes before the `eval` of an rlvr stage.
         evaluations += [(s, s.config) for s in base.stages if s.facts.measures]
+        evaluations = [(s, config) for s, config in evaluations if config.data == data] or evaluations
         temperatures = [s.config.training_temperature for s in base.stages if s.config.training_temperature]
         if evaluations:
             keys = ("data", "split", "limit", "samples", "temperature", "max_sequence_tokens")
@@ -65,8 +69,8 @@ def single_stage(
     if data is not None and not (base and data in base.header.data):
         values["data"] = {"data": describe_data(data, fields)}
         stage |= {"data": "data", "split": None, "limit": None}
-    elif data is not None:
-        stage["data"] = data
+    elif data is not None and data != stage.get("data"):  # the split of another data set means nothing in this one
+        stage |= {"data": data, "split": None, "limit": None}
     if "data" not in stage:
         raise ConfigError("--data: name a jsonl or parquet file" + (f", or a data set of {recipe}" if base else ""))
     stage |= {key: value for key, value in settings.items() if value is not None}

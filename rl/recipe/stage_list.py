@@ -121,6 +121,7 @@ def _entries(entries: Any, place: str, entry_of: dict[str, Entry]) -> list[tuple
         raise ConfigError(f"{place}: expected a list such as `stages: [{{sft: {{…}}}}, {{rlvr: {{…}}}}]`")
     layout: list[tuple[str, list[str] | None]] = []
     for i, entry in enumerate(cast(list[Any], entries)):
+        # `- evaluate` alone is a stage with its defaults; what else is no mapping of one key is refused below.
         kind, config = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else (entry, {})
         kinds = [*STAGES, "repeat"] if place == "stages" else list(STAGES)  # a block may not hold another
         kind = kind.casefold() if isinstance(kind, str) and kind.casefold() in kinds else kind
@@ -132,10 +133,12 @@ def _entries(entries: Any, place: str, entry_of: dict[str, Entry]) -> list[tuple
             raise ConfigError(f"{here}: expected a mapping; got {config!r}")
         config = dict(config or {})
         name = str(config.pop("name", kind))
+        # A name is part of overrides (`NAME.key=value`), folders and metrics, in which '.', '@' and '/' have a meaning.
         if name in entry_of or not name.replace("-", "_").isidentifier():
             why = "is taken by an earlier stage" if name in entry_of else "is not a plain word"
             raise ConfigError(f"{here}: the name '{name}' {why}; give it one with `name: …`")
         inner = config.pop("stages", None) if kind == "repeat" else None
+        # A block is entered too, so that an override reaches its keys by its name: `NAME.times=5`.
         entry_of[name] = kind, config, here
         layout.append((name, [n for n, _ in _entries(inner, f"{here}.stages", entry_of)] if kind == "repeat" else None))
     return layout

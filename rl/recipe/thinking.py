@@ -79,6 +79,7 @@ def _choose(recipe: Recipe, prompts_of: PromptsOf, folder: Path | None, template
         return Thinking(True, f"the chat template of a built model opens {THINK_OPEN}")
     if template is not None and _knows_tags(template):
         return Thinking(True, f"the model's chat template knows {THINK_OPEN}")
+    # A yes needed one piece of evidence; a no needs all of it.
     if folder is None or unknown:
         return Thinking(None, unknown or "the chat template is read once the model is here")
     return Thinking(

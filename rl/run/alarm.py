@@ -66,6 +66,7 @@ class History:
     def find_divergence(self) -> Divergence | None:
         """Return how far reward and opinion have parted in the latest steps, or None while they go along."""
         z = 2.5 + 0.4 * max(math.log2(self.steps / 8), 0.0) if self.steps else 0.0
+        # [steps + 1, 6], beginning with a row of zeros: the sums of any window are the difference of two rows.
         totals = np.cumsum([[0.0] * 6, *self.rows], axis=0)
         for steps in WINDOWS:
             if 2 * steps <= len(self.rows):
@@ -80,6 +81,7 @@ def _diverges(before: np.ndarray, after: np.ndarray, z: float) -> bool:
     """Return whether the reward clearly rises between two windows, each the sums of its groups, and the opinion does not."""
     k = FOLLOWS * max(1.0 - before[2] / before[0], 0.0)
     rise, rise_error = _compare(before, after, 1.0, 0.0)
+    # c of the module's docstring: where k·b − w stands for a group, the difference of its means is k · Δb − Δw.
     excess, excess_error = _compare(before, after, k, -1.0)
     return rise >= max(MIN_RISE, z * rise_error) and excess >= max(FOLLOWS * MIN_RISE, (z - 0.5) * excess_error)
 
@@ -92,5 +94,6 @@ def _compare(before: np.ndarray, after: np.ndarray, p: float, q: float) -> tuple
         mean = (p * b + q * w) / count
         square = (p * p * bb + q * q * ww + 2 * p * q * bw) / count
         means.append(mean)
+        # Unbiased variance between the groups, over their number: the squared standard error of the window's mean.
         errors.append(max((square - mean * mean) * count / (count - 1), MIN_VARIANCE) / count)
     return means[1] - means[0], math.sqrt(sum(errors))

@@ -68,14 +68,19 @@ class Checkpoints:
                 files = sorted(p for p in temporary.rglob("*") if p.is_file())
                 manifest = {str(p.relative_to(temporary)): _checksum(p) for p in files}
                 (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
-                _flush(temporary)  # before the rename: a crash must not leave a final name with unwritten content
+                # Before the rename: a crash must not leave a final name with unwritten content.
+                for path in [*temporary.rglob("*"), temporary]:
+                    _flush(path)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         # There is one where a run was rewound; a folder cannot be renamed onto one that holds something.
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
+        # The new name stands in this directory, which has to reach the disk as well. It alone: of what else lies in it,
+        # such as the leftovers of a rank that was cut off, files may vanish meanwhile.
         _flush(self.folder)
+        # Last: until the new one is in its place, the old ones are all that a resume has.
         self._prune(step)
         return final
 
@@ -145,11 +150,10 @@ def _checksum(file: Path) -> int:
     return value
 
 
-def _flush(folder: Path) -> None:
-    """Flush everything below `folder` to the disk, then the directory entry that names it."""
-    for path in [*folder.rglob("*"), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _flush(path: Path) -> None:
+    """Flush a file, or the names in a directory, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

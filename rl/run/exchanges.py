@@ -42,6 +42,7 @@ def read_exchanges(text: str | None, run_dir: Path, tokens: int) -> tuple[Exchan
         exchanges = tuple(_read_exchange(row, run_dir, tokens) for row in cast("Sequence[object]", rows))
     except (TypeError, ValueError, RecursionError) as error:  # no JSON, or none of ours
         raise ValueError("exchanges that no run has written") from error
+    # Replies lie behind one another within the tokens of the rollout, and none overlaps the next.
     places = [0, *(place for exchange in exchanges for place in (exchange.start, exchange.end)), tokens]
     if places != sorted(places):
         raise ValueError("exchanges that no run has written")

@@ -108,6 +108,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         with detect_full_disk(path):
             temporary.mkdir(parents=True)
             yield temporary
+            # A folder cannot be renamed onto one that holds something. A kill between the two leaves none, never half
+            # of one.
             shutil.rmtree(path, ignore_errors=True)
             temporary.rename(path)
     finally:

@@ -23,6 +23,7 @@ LOCK = ".lock"
 """File in a run's directory that the run at work has locked; it stays there."""
 _HELD: set[Path] = set()
 """Directories whose lock this process holds."""
+# Answers of a file system that has no such locks at all; one that another run holds is a BlockingIOError.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -53,6 +54,7 @@ class RunLock:
             if _may_be_at_work(owner):
                 self._close()
                 raise self._refusal(owner, f"; if it is not, delete {self.file}") from None
+        # The lock itself does not tell who holds it: whoever is refused names the owner by this.
         with detect_full_disk(self.file):
             os.ftruncate(self.descriptor, 0)
             os.pwrite(self.descriptor, json.dumps(_describe_self()).encode(), 0)
@@ -61,6 +63,8 @@ class RunLock:
     def release(self) -> None:
         """Give the lock back."""
         _HELD.discard(self.run_dir.absolute())
+        # Emptied, because without locks the content says who works. Not deleted: whoever has just opened the file
+        # would lock one that nobody else finds.
         with suppress(OSError):
             os.ftruncate(self.descriptor, 0)
         self._close()
@@ -80,6 +84,24 @@ class RunLock:
 def is_held_here(run_dir: Path) -> bool:
     """Return whether this process holds the directory's lock."""
     return run_dir.absolute() in _HELD
+
+
+def is_at_work(run_dir: Path) -> bool:
+    """Return whether another process may be at work in the directory; False only where it has certainly ended."""
+    if _may_be_at_work(_read_owner(run_dir / LOCK)):
+        return True  # the lock itself is not tried: a run that begins in this moment has to find it free
+    try:
+        descriptor = os.open(run_dir / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # Its owner may be in another container, where its process id means nothing here.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:  # without locks the file alone tells
+        return isinstance(error, BlockingIOError)
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _describe_self() -> dict[str, object]:
@@ -106,5 +128,7 @@ def _start_of(pid: int) -> str | None:
     """Return when a process began, in ticks since the machine did, which tells it from a later one with its id; None for
     one that has ended."""
     with suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
+        # What stands behind the name, which may hold brackets, begins with field 3 of proc(5), `state`; 22 is its start.
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return None if fields[0] == "Z" else fields[19]  # a zombie has ended, and waits for its parent to look
     return None

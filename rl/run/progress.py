@@ -57,6 +57,7 @@ class Progress:
         now = time.monotonic()
         if self._first is None:
             self._first = step
+        # The first step seen counts too: the clock has run since before it.
         seconds_per_step = (now - self._started_at) / (step - self._first + 1)
         remaining = format_clock(seconds_per_step * (self.total - step))
         status = "  ".join([format_headlines(metrics), f"{remaining} left"]).strip()

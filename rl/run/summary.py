@@ -144,6 +144,7 @@ def _commit() -> str | None:
     # A wheel may be installed inside some other repository: only a file that git tracks has our commit.
     if _git(here.parent, "ls-files", "--error-unmatch", here.name) is None:
         return None
+    # `--exclude=*`: no tag stands in for the hash.
     return _git(here.parent, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
 
 

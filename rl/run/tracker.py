@@ -65,6 +65,7 @@ class Tracker:
             numbers["time/recovery"], self.recovery_s = self.recovery_s, 0.0
         line = json.dumps({"stage": self.stage, "step": step, **numbers}, allow_nan=False) + "\n"
         _append(self.run_dir / METRICS, line.encode())
+        # After the file, so that what the run itself holds depends on no sink.
         if self.sinks:
             self.sinks.record(self.stage, step, numbers)
         self.last_step = step
@@ -78,6 +79,7 @@ class Tracker:
         import pyarrow.parquet
 
         # Of each sample: the sessions of a harness on one prompt may have brought different ones.
+        # Stored before the file that names them: a kill leaves clips that nobody names, never names without clips.
         clips = [store_clips(self.run_dir, s.rollout.prompt.clips) for s in scored]
         exchanges = [exchanges_as_json(s.rollout, self.run_dir) for s in scored]
         with replacing(rollout_file(self.run_dir, self.stage, step)) as path:
@@ -138,6 +140,7 @@ def rollout_files(run_dir: Path) -> list[tuple[str, int, Path]]:
     """Return (stage, step, path) of every rollout file, ordered by stage and step."""
     files: list[tuple[str, int, Path]] = []
     for path in (run_dir / ROLLOUTS).glob("*.parquet"):
+        # A stage's name may have a '-' and digits of its own: the step is what stands behind the last one.
         match = re.fullmatch(r"(.+)-(\d{6,})", path.stem)
         if match:
             files.append((match[1], int(match[2]), path))
@@ -226,7 +229,7 @@ def _rollout_table(scored: Sequence[Scored], clips: Sequence[list[str]], exchang
     if any(exchanges):
         columns["exchanges"] = text, [None if e is None else _storable(e) for e in exchanges]
     for part in dict.fromkeys(name for v in verdicts for name in v.parts):
-        columns[f"part/{part}"] = number, [v.parts.get(part) for v in verdicts]
+        columns[f"part/{part}"] = number, [v.parts.get(part) for v in verdicts]  # null: it did not judge
     columns["version"] = pa.int64(), [r.version for r in rollouts]
     columns["finish_reason"] = text, [r.finish_reason for r in rollouts]
     columns["logprob_mean"] = number, [float(r.logprobs.mean()) if r.logprobs.size else None for r in rollouts]

@@ -26,6 +26,7 @@ def plan_run(recipe: Recipe, out: Path) -> tuple[Recipe, Plan]:
     if run_plan.engine_share is None:
         return recipe, run_plan
     engines = recipe.header.engines
+    # The share goes first: what the recipe itself says of `gpu_memory_utilization` replaces it.
     engines = replace(engines, vllm={"gpu_memory_utilization": run_plan.engine_share} | engines.vllm)
     return replace(recipe, header=replace(recipe.header, engines=engines)), run_plan
 

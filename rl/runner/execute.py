@@ -20,7 +20,6 @@ from rl.planning import golds
 from rl.planning.requirements import check_functions
 from rl.recipe import Recipe
 from rl.recipe.stage_list import Stage, served_judges
-from rl.report.page import write_report
 from rl.run.files import detect_full_disk, link, replacing_folder
 from rl.run.provenance import write_provenance
 from rl.run.summary import (
@@ -45,7 +44,7 @@ from rl.runner.prolong import stage_folder
 from rl.runner.recoveries import Recoveries
 from rl.runner.reward_services import RewardServices
 from rl.runner.run_dir import hold_run_dir
-from rl.runner.sinks import close_sinks, open_sinks
+from rl.runner.sinks import end_records, open_sinks
 from rl.stages.context import Context, Outcome
 from rl.terminal import shell_command
 from rl.workers.loss import FIX, Loss
@@ -115,15 +114,12 @@ class Run:
             else:
                 self._fail(stuck or error)
             with suppress(Exception):  # the error that stopped the run must not be hidden by one of the report
-                write_report(self.out, self.say)
-            with suppress(Exception):
-                close_sinks(self.sinks, self.out)
+                end_records(self.sinks, self.out, self.say)
             if stuck:
                 raise stuck from None
             raise
         summary = self._summarise("done")
-        write_report(self.out, self.say)
-        close_sinks(self.sinks, self.out)
+        end_records(self.sinks, self.out, self.say)
         return summary
 
     def _fail(self, error: BaseException) -> None:
@@ -217,7 +213,7 @@ class Run:
         from rl.runner.prompt_lengths import check_prompt_lengths
 
         self.say(f"starting {', '.join(['Ray', *sorted(self.recipe.roles)]) if self.recipe.roles else 'the verifiers'}")
-        self.reward_services.forget_cluster()
+        self.reward_services.forget_cluster()  # an earlier one may have been lost
         rewards = stack.enter_context(self.reward_services.create(self.recipe.header.reward))
         self.reward_services.check_all(rewards, stages, served=False)
         self.environments.check(stages)

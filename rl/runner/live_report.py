@@ -54,6 +54,6 @@ class LiveReport:
             wait_s = max(self.every_s, (time.monotonic() - start) / SHARE)
 
     def _state(self) -> tuple[int, ...]:
-        """Return the ages of the files that a run appends to."""
+        """Return when each of the files that a run appends to was changed last; 0 for one that is not there."""
         files = [self.run_dir / name for name in (SUMMARY, METRICS, WARNINGS)]
         return tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in files)

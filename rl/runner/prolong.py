@@ -17,6 +17,7 @@ from typing import cast
 
 from rl.config import ConfigError
 from rl.run.checkpoint import Checkpoints
+from rl.run.sinks.registry import KEEPING
 from rl.run.tracker import Tracker
 from rl.runner.outcomes import OUTCOME
 from rl.stages.registry import STAGES
@@ -71,6 +72,7 @@ def _is_entry_longer(old: Settings, new: Settings, place: str) -> bool:
         same_length = len(_entries(settings)) == len(_entries(new_settings))
         if not same_length or not all(_is_entry_longer(*pair, f"{place}.stages[{i}]") for i, pair in enumerate(pairs)):
             return False
+    # The stages of a block have been compared one by one above.
     if any(settings.get(k) != new_settings.get(k) for k in {*settings, *new_settings} - {key, "stages"}):
         return False
     if not key:
@@ -86,17 +88,22 @@ def prolong(old: Settings, new: Settings, out: Path, say: Callable[[str], None])
     """Make ready for the `new` recipe: the first stage that trains for longer is no longer finished, and what stages after it
     have left is removed. Raises ConfigError, before anything is, where that stage left no checkpoint."""
     before, after = _parts(old), _parts(new)
+    # There is one: `is_longer` has found that the recipes differ in lengths alone. What is before it keeps its folders.
     first = next(i for i, part in enumerate(after) if i >= len(before) or part != before[i])
     later = [(number, part) for number, part in enumerate(before, 1) if number > first]
     part = after[first]
     if first < len(before) and before[first].name == part.name:
+        # The same stage, only longer: its folder stays, with the checkpoint that it goes on from.
         folder, later = stage_folder(out, first + 1, part.name), later[1:]
         if (folder / OUTCOME).exists():
+            # Without its outcome the stage counts as unfinished, and the run resumes it.
             say(_go_on(folder, before[first], part))
             (folder / OUTCOME).unlink()
     again = [(number, part.name) for number, part in later if stage_folder(out, number, part.name).exists()]
     if again:
         say(f"run again, since what is before them changes: {', '.join(name for _, name in again)}")
+        if keeping := [name for name in KEEPING if name in cast("Sequence[str]", new.get("track") or ())]:
+            say(f"{' and '.join(keeping)}: the old curves of these stages stay there; metrics.jsonl has the new ones")
     for number, name in again:
         Tracker(out, name).rewind(-1)  # -1: all that the stage has recorded
         shutil.rmtree(stage_folder(out, number, name))

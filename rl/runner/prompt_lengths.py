@@ -68,7 +68,7 @@ def check(prompt: Prompt, chat: Chat, max_tokens: int, with_demonstration: bool 
         total = length + len(chat.demonstration(turn))
         problem = f"{total} tokens with its demonstration"
     else:
-        total = length + 1
+        total = length + 1  # a response has at least one token
         problem = f"{length} tokens leave no room for a response"
     if total > max_tokens:
         raise ValueError(f"{problem}; raise max_sequence_tokens ({max_tokens}) or drop the row")

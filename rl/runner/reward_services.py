@@ -71,6 +71,7 @@ class RewardServices:
         the run, once it is loaded; without, all others, before anything heavy starts. Raises ValueError with the place."""
         if bool(reward_models(self.shared) or served_judges(self.shared)) == served:
             self._check_verifiers(shared_service)
+        # Rewards are compared by value: stages that have the same one start no service of their own for the check.
         rewards_checked = [self.shared]
         for stage in stages:
             for key, reward in stage_rewards(stage.config, self.shared).items():

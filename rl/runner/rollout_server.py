@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from rl import signals
 from rl.recipe import Recipe
 from rl.recipe.stage_list import stage_environment
-from rl.run.lock import RunLock
 from rl.runner.actors import build_cluster
 from rl.runner.artifacts import Artifacts
+from rl.runner.run_dir import lock_folder
 from rl.runner.session_ends import Endings, SessionFiles
 
 if TYPE_CHECKING:
@@ -45,10 +45,8 @@ class Serving:
 
 def serve_rollouts(recipe: Recipe, out: Path, serving: Serving, say: Callable[[str], None]) -> None:
     """Serve the model of a recipe of one stage until the command is interrupted. Raises ConfigError where the address cannot be
-    served, and where another server or a run is at work in `out`."""
-    out.mkdir(parents=True, exist_ok=True)
-    lock = RunLock(out)
-    lock.acquire()  # the files of two servers would have the same numbers
+    served, and where `out` cannot be written or another server or a run is at work in it."""
+    lock = lock_folder(out)  # the files of two servers would have the same numbers
     try:
         listener = bind(serving.host, serving.port)  # before Ray starts, which takes long
         say("starting Ray and engine")
@@ -112,6 +110,7 @@ def _deal(cluster: Cluster, sessions: Sessions, endings: Endings, idle_s: float)
     """Have questions answered, and end sessions that nobody uses any more."""
     next_sweep = next_count = time.monotonic() + SWEEP_S
     while True:
+        # Waits for an engine's report, or a moment for a question where no engine has work: the loop does not spin.
         cluster.sampler.dispatcher.advance()
         endings.check()
         now = time.monotonic()

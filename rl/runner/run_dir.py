@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,8 +34,20 @@ SERVING_OPTIONS = ("gpu_memory_utilization", "max_num_seqs", "max_num_batched_to
 def hold_run_dir(recipe: Recipe, out: Path, resume: bool, say: Callable[[str], None] = print) -> Generator[None]:
     """Hold the run directory for one run alone. Create it and save the recipe into it; or check that an existing one is to be
     resumed and is this recipe's, which may only train for longer or run elsewhere. Raises ConfigError."""
+    # Before the directory is made: a mistyped --out must leave none behind.
     if resume and not os.path.exists(out / RECIPE):
         check_resumable(out)
+    lock = lock_folder(out)
+    try:
+        _prepare(recipe, out, resume, say)
+        yield
+    finally:
+        lock.release()
+
+
+def lock_folder(out: Path) -> RunLock:
+    """Create the folder that `--out` names and return its lock, taken. Raises ConfigError, also where another process is at
+    work there, and DiskFull."""
     lock = RunLock(out)
     try:
         with detect_full_disk(out):
@@ -44,11 +57,7 @@ def hold_run_dir(recipe: Recipe, out: Path, resume: bool, say: Callable[[str], N
         raise
     except OSError as error:
         raise ConfigError(f"--out: {out} cannot be a run's directory ({error.strerror}); name another") from error
-    try:
-        _prepare(recipe, out, resume, say)
-        yield
-    finally:
-        lock.release()
+    return lock
 
 
 def _prepare(recipe: Recipe, out: Path, resume: bool, say: Callable[[str], None]) -> None:
@@ -72,10 +81,12 @@ def _prepare(recipe: Recipe, out: Path, resume: bool, say: Callable[[str], None]
                 difference = next(_find_differences(saved_lesson, lesson))
                 raise ConfigError(f"{out}: was run with another recipe ({difference}); resume with the same one")
             prolong(saved_lesson, lesson, out, say)
+        # Of the stages `prolong` has told already what is different.
         for difference in _find_differences({**saved_values, "stages": None}, {**values, "stages": None}):
             say(f"resumed with another placement: {difference}")
         with replacing(file) as temporary:  # last: until then the old recipe stands, and does again what is missing
             OmegaConf.save(OmegaConf.create(values), temporary)
+            shutil.copystat(file, temporary)  # its time is that of the run's beginning: `newest_run` goes by it
         return
     try:
         with replacing(file) as temporary:
@@ -97,7 +108,8 @@ def replay_overrides(recipe: Recipe, run: Path) -> list[str]:
         raise ConfigError(
             f"--replay: {run} was run with another recipe ({next(_find_differences(saved_values, values))}); repeat the same one"
         )
-    if read_summary(run).status != "done":
+    summary = read_summary(run)
+    if summary is None or summary.status != "done":
         raise ConfigError(
             f"--replay: {run} is not finished, so that only a part of its course is known; resume it first"
         )
@@ -198,7 +210,7 @@ def newest_run(name: str, seeds: bool) -> Path:
         # `quick*` also matches the runs of a recipe called `quickstart`.
         is_run_name = re.fullmatch(rf"{re.escape(name)}(-\d+)?", folder.name)
         if file and is_run_name and read_recipe(file)["name"] == name:
-            runs.append((file.stat().st_mtime, folder))  # a run's recipe is written once, when it begins
+            runs.append((file.stat().st_mtime, folder))  # the time when the run began: one that is prolonged keeps it
     if not runs:
         raise ConfigError(f"--resume: no run of '{name}' in {RUNS}/; name its directory with --out")
     return max(runs)[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -78,6 +79,7 @@ class Endings:
 
     def close(self) -> None:
         """Write what was not finished, as errors, and take no more questions. Raises what a session could not be written for."""
+        # Only queued here: nobody deals any more, so that it is `sessions.close` which carries it out.
         for id in list(self.sessions.open):
             self.end(id, OVER)
         self.sessions.close(OVER)
@@ -159,6 +161,7 @@ def _read_parts(parts: object) -> dict[str, float] | None:
 
 def _read_number(value: object) -> float | None:
     """Return a finite number of a JSON, or None for anything else."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < float("inf"):
+    if not isinstance(value, int | float) or isinstance(value, bool):
         return None
-    return float(value)
+    # A whole number may be finite and larger than any float; NaN is not below it either.
+    return float(value) if abs(value) <= sys.float_info.max else None

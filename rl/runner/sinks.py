@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rl.recipe import Recipe
 from rl.redaction import redact
+from rl.report.page import write_report
 from rl.report.run_data import Stage, read_run
 from rl.run.sinks import registry
 from rl.run.sinks.base import RunFacts
@@ -29,6 +30,14 @@ def open_sinks(recipe: Recipe, out: Path, provenance: Mapping[str, object], say:
     facts = RunFacts(recipe.name, out, config, provenance, say)
     entries = {registry.title(entry): registry.factory(entry, recipe.folder) for entry in recipe.header.track}
     return Channels(facts, entries, warn)
+
+
+def end_records(sinks: Channels, out: Path, say: Callable[[str], None]) -> None:
+    """Write the last report of a run and close its sinks, also where the report cannot be written."""
+    try:
+        write_report(out, say)
+    finally:
+        close_sinks(sinks, out)
 
 
 def close_sinks(sinks: Channels, out: Path) -> None:

@@ -168,6 +168,7 @@ def find_named(columns: Sequence[Column], key: str, fits: Callable[[Column], boo
     # By name first, since names stand from the likeliest on: the order of the columns in the file means nothing.
     for usual in USUAL_NAMES[key]:
         for c in columns:
+            # By the whole name or by its last part: `extra_info.question` is a question too.
             if usual in (c.key, re.sub(r"[\W_]+", "", c.name.rpartition(".")[2]).casefold()) and fits(c):
                 return c
     return None
@@ -193,6 +194,7 @@ def is_sound(c: Column) -> bool:
     if isinstance(first, list) and first:
         first = first[0]
     if isinstance(first, dict):
+        # As Hugging Face's data sets store a sound, and a picture too.
         return {"bytes", "path"} <= first.keys() and "image" not in c.name.casefold()
     if isinstance(first, bytes):
         # By the first bytes of WAV, FLAC, Ogg, AIFF, AU and CAF, and of MP3 with a tag and without one.

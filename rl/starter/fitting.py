@@ -58,6 +58,7 @@ def _batches(choices: Choices, sizes: Sizes) -> Iterator[Sizes]:
         return
     for tokens in () if choices.is_large else (16384, 8192, 4096):
         yield replace(sizes, tokens_per_microbatch=max(tokens, least))
+    # Split weights and recomputed activations cost time: they come last, for a model that does not fit otherwise.
     for engine_gpus in (1, 2, 4, 8):
         if engine_gpus <= choices.gpus and choices.gpus % engine_gpus == 0:
             zero3 = replace(sizes, zero_stage=3, gradient_checkpointing=True, engine_gpus=engine_gpus)

@@ -50,7 +50,8 @@ class DataGuess:
     def has_demonstrations(self) -> bool:
         """Return whether rows show what to answer, and no more than that can be learned from them."""
         turns = self.column("messages")
-        last = turns.values[0][-1] if turns and isinstance(turns.values[0], list) else None
+        # The first conversation that is one: the user may have named a column that is empty in the first rows.
+        last = next((value[-1] for value in turns.values if isinstance(value, list) and value), None) if turns else None
         return "response" in self.fields or (
             isinstance(last, dict) and (last.get("role") or last.get("from")) in ("assistant", "gpt")
         )
@@ -133,13 +134,14 @@ def _guess_fields(data: DataGuess, root: Path) -> None:
     if options := find_named(free, "options", is_list_of_texts):
         data.fields.setdefault("options", options.name)
     free = [c for c in free if c.name not in data.fields.values() and c.is_scalar and not _is_part_of_mapped(c, data)]
+    # A program is judged by its tests: a solution beside them is no answer to compare with.
     is_code = any(c.name in TEST_COLUMNS for c in data.columns)
     if not is_code and "answer" not in data.fields and (answer := _guess_answer(free)):
         data.fields["answer"] = answer.name
     if not {"question", "messages"} & data.fields.keys() and (question := _guess_question(free, data)):
         data.fields["question"] = question.name
     split = find_named(free, "split", lambda c: c.filled == data.rows and {*map(str.casefold, c.texts)} <= SPLIT_NAMES)
-    if split is not None and split.name != "split":
+    if split is not None and split.name != "split":  # a column of that name needs no mapping
         data.fields.setdefault("split", split.name)
     answer = data.column("answer")
     if answer is not None and answer.share(MARKED) > 0.9:

@@ -115,6 +115,7 @@ def _data(name: str, path: str, choices: Choices) -> list[str]:
     fields = {key: column for key, column in data.fields.items() if (key, column) != ("answer", "answer")}
     if choices.reward == "code":
         fields |= {c.name: c.name for c in data.columns if c.name in CODE_COLUMNS and c.name not in fields.values()}
+    # Demonstrations are of use to imitation alone; RL does not read them.
     fields.pop("response" if choices.reward else "", None)
     mapping = ", ".join(f"{quote(key)}: {quote(column)}" for key, column in fields.items())
     lines = [f"  {name}:", f"    source: {data.source}", f"    path: {quote(path)}"]
@@ -138,6 +139,7 @@ def _template(data: DataGuess) -> str | None:
     if "question" in data.fields:
         return None
     labels = data.labels
+    # A label with a brace would be read as a name that the template fills in.
     if 1 < len(labels) <= MOST_LABELS and not any(set("{}") & {*label} for label in labels):
         return f"What do you hear? Answer with one of: {', '.join(labels)}."
     return "What do you hear?"
@@ -206,13 +208,15 @@ def _rlvr(choices: Choices, sizes: Sizes, train: str | None) -> list[str]:
 
 
 def _imitation(choices: Choices, sizes: Sizes, train: str | None) -> list[str]:
+    sequences = 32 if choices.gpus else 8
+    sequences = min(sequences, choices.train_rows or sequences)
     return [
         "  # Nothing to compare answers with was found, and answers to imitate were: `--reward judge` would add RL.",
         "  - sft:",
         f"      data: {DATA}",
         f"      split: {_split(train)}  # null: all rows",
         "      epochs: 1",
-        f"      sequences_per_step: {min(32 if choices.gpus else 8, choices.train_rows or 8)}",
+        f"      sequences_per_step: {sequences}",
         f"      max_sequence_tokens: {sizes.sequence_tokens}",
         "      optimizer: {learning_rate: 1e-5, warmup_steps: 5}",
     ]

@@ -113,6 +113,7 @@ def _shared(client: JobSubmissionClient, folder: str, node: str) -> Generator[Sh
         values = json.loads(line)
         if problem := values.get("problem"):
             raise ConfigError(f"{problem} on the cluster; has the job begun, and does the storage still exist?")
+        # The link lies among the logs of the node on which the sharing job runs: that one the dashboard has to ask.
         node = node or str(client.get_job_info(name).driver_node_id)
         yield SharedRun(values["link"], node, [tuple(file) for file in values["files"]])
 
@@ -123,6 +124,7 @@ def _await_line(client: JobSubmissionClient, name: str, node: str) -> str:
     while True:
         logs = client.get_job_logs(name)
         found = [line.removeprefix(MARK) for line in logs.splitlines() if line.startswith(MARK)]
+        # A line without its end is still being written.
         if found and logs.endswith("\n"):
             return found[0]
         status = client.get_job_status(name)
@@ -166,9 +168,16 @@ def _bring(
             return
         raise ConfigError(f"{name}: the cluster answered {answer.status_code}; run rl jobs fetch again, which goes on")
     with replacing(target) as temporary, open(temporary, "wb") as file:
-        for chunk in answer.iter_content(CHUNK):
-            file.write(chunk)
-            written += len(chunk)
+        try:
+            for chunk in answer.iter_content(CHUNK):
+                file.write(chunk)
+                written += len(chunk)
+        except requests.RequestException as error:  # the dashboard is there, and has just answered
+            raise ConfigError(
+                f"{name}: the connection broke after {written:,} of {length:,} bytes; run rl jobs fetch again, "
+                "which goes on"
+            ) from error
+        # Of a run that goes on the next fetch brings the file again, since its size or time is another.
         if written < length and not goes_on:
             raise ConfigError(f"{name}: {written:,} of {length:,} bytes came; run rl jobs fetch again, which goes on")
     os.utime(target, (changed, changed))

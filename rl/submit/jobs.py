@@ -91,6 +91,7 @@ def submit(
         raise ConfigError("--resume: each submission has a directory of its own; name the one to go on with: --out RUN")
     job = f"{recipe.name}-{secrets.token_hex(3)}"
     out = out or f"$HOME/runs/{job}"
+    # Quoted for the job's shell, `~` would stay as it is; `quote` leaves $HOME to that shell.
     if out.startswith("~/"):
         out = f"$HOME/{out[2:]}"
     if not out.startswith(("/", "$HOME/")):
@@ -98,6 +99,7 @@ def submit(
             f"--out {out}: a relative directory would lie in the job's own folder, which Ray deletes; begin it with / or ~/"
         )
     entrypoint = f"rl run {RECIPE} --out {quote(out)}{' --resume' if resume else ''}"
+    # A job's environment stands on the dashboard and in the logs, and an override or an address may hold a key.
     sent = {
         "recipe": command[0],
         "overrides": [redact_text(word) for word in command[1]],

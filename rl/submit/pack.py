@@ -15,21 +15,19 @@ from typing import cast
 from omegaconf import OmegaConf
 
 from rl.config import ConfigError, Values
-from rl.data.clips import ENDINGS
-from rl.data.files import ENDING_SOURCES, FILES
-from rl.data.json_rows import jsonl
+from rl.data.files import FILES
 from rl.data.paths import names_below
 from rl.recipe import Recipe
 from rl.recipe.stage_list import JUDGES
 from rl.redaction import keep_interpolations, variables_in
 from rl.stages.registry import STAGES
+from rl.stages.teacher_chains import is_file
+from rl.submit.named_clips import find_named_clips
 from rl.submit.named_files import find_named_files, parse
 from rl.submit.parcel import Parcel, is_relative
 from rl.workers.machine import PACKAGES
 
 RECIPE = "recipe.yaml"
-SETTINGS = ("engines", "trainer")
-"""Keys of a recipe whose texts may be files of the user's, such as a chat template of the engines."""
 
 
 def pack(recipe: Recipe, folder: Path) -> list[str]:
@@ -37,6 +35,7 @@ def pack(recipe: Recipe, folder: Path) -> list[str]:
 
     Raises ConfigError if a Python file that the recipe names does not exist.
     """
+    # A copy, in which files get the names that they have in the job's folder.
     values = cast("Values", OmegaConf.to_container(OmegaConf.create(recipe.source)))
     values.get("cluster", {}).pop("address", None)  # the job already runs on that cluster
     stages = list(_stages(values["stages"], "stages"))
@@ -47,10 +46,18 @@ def pack(recipe: Recipe, folder: Path) -> list[str]:
         if config.get("environment"):
             config["environment"] = _pack_environment(recipe, config["environment"], f"{place}environment", parcel)
     _pack_data(recipe, values.get("data") or {}, parcel)
-    for key in SETTINGS:
-        _pack_files_in(values.get(key), key, parcel)
+    _pack_chains(stages, parcel)
+    for i, entry in enumerate(values.get("track") or ()):
+        values["track"][i] = _pack_tracker(recipe, entry, f"track[{i}]", parcel)
+    judges: dict[str, Values] = values.get("judges") or {}
+    # Texts there may be files of the user's, such as a chat template.
+    settings = {"engines": values.get("engines"), "trainer": values.get("trainer")}
+    settings |= {f"judges.{name}.vllm": judge.get("vllm") for name, judge in judges.items()}
+    for place, value in settings.items():
+        _pack_files_in(value, place, parcel)
+    # Models and what runs have left are expected on the cluster: of a path that begins here only a warning goes out.
     paths = {**recipe.header.model.sources}
-    paths |= {f"judges.{name}.model": judge["model"] for name, judge in (values.get("judges") or {}).items()}
+    paths |= {f"judges.{name}.model": judge["model"] for name, judge in judges.items()}
     for place, config in stages:
         keys = {key for kind in STAGES.values() for key in kind.references}
         paths |= {f"{place}.{key}": config.get(key) for key in keys}
@@ -119,16 +126,24 @@ def _pack_environment(recipe: Recipe, environment: object, place: str, parcel: P
         tools = cast("list[object]", environment)
         return [_pack_environment(recipe, tool, f"{place}[{i}]", parcel) for i, tool in enumerate(tools)]
     values = cast("Values", environment)
-    for key in ("step", "tool", "tools"):
+    for key in ("step", "harness", "tool", "tools"):
         if values.get(key):
             values[key] = _pack_environment(recipe, values[key], f"{place}.{key}", parcel)
     for name, value in (values.get("args") or {}).items():
         # Looked up as functions are: beside the recipe first.
         for folder in folders:
-            if isinstance(value, str) and value and (folder / value).is_file():
+            if isinstance(value, str) and value and os.path.isfile(folder / value):
                 parcel.add_path(value, folder, f"{place}.args.{name}")
                 break
     return values
+
+
+def _pack_tracker(recipe: Recipe, entry: str, place: str, parcel: Parcel) -> str:
+    """Pack the class behind an entry of `track`, if it is the user's; return the entry with the file's new name."""
+    if ":" not in entry or entry.startswith("prometheus:"):
+        return entry
+    # Looked up as a run does: in the working directory first.
+    return _pack_code(entry, place, [Path.cwd(), recipe.folder, *_import_folders()], parcel)
 
 
 def _pack_files_in(value: object, place: str, parcel: Parcel) -> None:
@@ -151,6 +166,7 @@ def _pack_data(recipe: Recipe, data: dict[str, Values], parcel: Parcel) -> None:
     """Pack the code of data sources, small data files, and the clips that their rows name."""
     for name, config in data.items():
         config["source"] = _pack_code(config["source"], f"data.{name}.source", [Path.cwd()], parcel)
+        _pack_files_in(config.get("external"), f"data.{name}.external", parcel)
         if config["source"] not in FILES:
             _pack_files_in(config.get("args"), f"data.{name}.args", parcel)
             continue
@@ -159,6 +175,15 @@ def _pack_data(recipe: Recipe, data: dict[str, Values], parcel: Parcel) -> None:
         config["path"] = recipe.paths_beside.get(name, config.get("path"))
         for path in names_below(base, config["path"]):
             _pack_rows(path, config["source"], base, name, parcel)
+
+
+def _pack_chains(stages: list[tuple[str, Values]], parcel: Parcel) -> None:
+    """Pack the files of other teachers' chains."""
+    for place, config in stages:
+        chains = config.get("chains") or ""
+        if is_file(chains):  # else a data set of the recipe
+            for path in names_below(Path.cwd(), chains):
+                parcel.add_path(path, Path.cwd(), f"{place}.chains")
 
 
 def _pack_rows(path: str, source: str, base: Path, name: str, parcel: Parcel) -> None:
@@ -175,8 +200,8 @@ def _pack_rows(path: str, source: str, base: Path, name: str, parcel: Parcel) ->
 def _pack_clips(source: str, path: str, base: Path, place: str, parcel: Parcel) -> None:
     """Pack the sound files that the rows of a data file name; they lie beside it."""
     file = base / path
-    names = [text for row in _rows(source, file) for text in _texts(row) if text.lower().endswith(ENDINGS)]
-    clips = [name for name in dict.fromkeys(names) if is_relative(name) and (file.parent / name).is_file()]
+    names = find_named_clips(source, file)
+    clips = [name for name in names if is_relative(name) and os.path.isfile(file.parent / name)]
     behind: list[str] = []
     for clip in clips:
         relative = os.path.relpath(file.parent / clip, base)
@@ -184,38 +209,11 @@ def _pack_clips(source: str, path: str, base: Path, place: str, parcel: Parcel) 
             parcel.add_path(relative, base, place)
         else:
             behind.append(clip)
-    absolute = [name for name in dict.fromkeys(names) if not is_relative(name) and Path(name).is_file()]
+    absolute = [name for name in names if not is_relative(name) and os.path.isfile(name)]
     if absolute:
         parcel.elsewhere.append(f"{place} '{absolute[0]}' and {len(absolute) - 1} more clips")
     if behind:  # one line for thousands of clips
         parcel.warn(place, behind[0], f"and {len(behind) - 1} more clips of its rows are not sent along")
-
-
-def _rows(source: str, file: Path) -> Iterator[object]:
-    """Yield the rows of a small data file; rows that cannot be read are left to the run to name."""
-    source = ENDING_SOURCES.get(file.suffix.lower(), source)
-    if source == "parquet":
-        from pyarrow import ArrowInvalid, parquet
-
-        try:
-            yield from parquet.read_table(file).to_pylist()
-        except (ArrowInvalid, OSError):
-            return
-    elif source == "jsonl":
-        for _, row in jsonl(file, lambda error: None):
-            yield row
-
-
-def _texts(value: object) -> Iterator[str]:
-    """Yield every text in a row."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in cast("Mapping[str, object]", value).values():
-            yield from _texts(inner)
-    elif isinstance(value, list | tuple):
-        for inner in cast("list[object]", value):
-            yield from _texts(inner)
 
 
 # --- code --------------------------------------------------------------------------------------------------------------
@@ -230,6 +228,7 @@ def _pack_code(spec: str, place: str, bases: list[Path], parcel: Parcel) -> str:
         for base in bases:
             _pack_modules([where.partition(".")[0]], base, place, parcel)
         return spec
+    where = os.path.expanduser(os.path.expandvars(where))
     file = next((base / where for base in bases if (base / where).is_file()), None)
     if file is None:
         raise ConfigError(f"{place}: no file {where} in {' or '.join(map(str, bases))}")

@@ -54,7 +54,7 @@ class Parcel:
         """Copy a small file or folder of `base` to the same relative path, or warn that it stays behind. An absolute path is
         only noted. Nothing happens where there is no such file."""
         file = base / os.path.expanduser(os.path.expandvars(path))
-        if not file.exists():
+        if not os.path.exists(file):  # unlike Path.exists it answers for a text that is too long for a name
             return
         if not is_relative(path):
             self.elsewhere.append(f"{place} '{path}'")

@@ -55,7 +55,7 @@ class SlurmJob:
         values: Mapping[str, object] = {
             "job-name": re.sub(r"[^\w.-]", "-", name),
             "nodes": self.nodes,
-            "ntasks-per-node": 1,
+            "ntasks-per-node": 1,  # that of Ray, which starts all other processes
             "gpus-per-node": self.gpus_per_node,
             "cpus-per-task": self.cpus_per_node,
             "partition": self.partition,
@@ -64,7 +64,7 @@ class SlurmJob:
             "time": self.time,
             "output": "%x-%j.log",
             "open-mode": "append",  # a job that is queued anew goes on in its log
-            "signal": f"B:USR1@{self.grace_s}",
+            "signal": f"B:USR1@{self.grace_s}",  # B: to this script alone, which ends the run in order
         }
         lines = [f"#SBATCH --{key}={value}" for key, value in values.items() if value is not None]
         lines += ["#SBATCH --requeue"] + ([] if self.cpus_per_node else ["#SBATCH --exclusive"])
@@ -132,6 +132,24 @@ end() {{  # end what this script has started, on every node
     [ -z "$workers$head" ] || kill -KILL $workers $head 2>/dev/null
     rm -rf "$folder"
 }}
+await_run() {{  # wait until "$run" has ended, and keep its exit code
+    [ -z "$ending" ] || kill -TERM "$run" 2>/dev/null  # the signal came before there was one to end
+    code=0
+    wait "$run" || code=$?
+    while kill -0 "$run" 2>/dev/null; do  # a signal has ended the wait, and not yet the run
+        code=0
+        wait "$run" || code=$?
+    done
+    run=""
+}}
+leave() {{  # with that exit code
+    end
+    if [ "$ending" = limit ] && [ "$code" -ne 0 ]; then
+        echo "the time limit is near: the job is queued anew and goes on with --resume"
+        scontrol requeue "$SLURM_JOB_ID"
+    fi
+    exit "$code"
+}}
 trap end EXIT
 trap 'ending=limit; [ -n "$run" ] && kill -TERM "$run" 2>/dev/null' USR1  # Slurm's notice, {grace} s before the limit
 trap 'ending=stop; [ -n "$run" ] && kill -TERM "$run" 2>/dev/null' TERM  # scancel --full, or preemption
@@ -158,23 +176,16 @@ fi
 
 rl jobs await-nodes "$count" --hosts "$(tr '\\n' ' ' <<<"$nodes")" &
 run=$!
-wait "$run" || {{ code=$?; [ -n "$ending" ] || tail -n 20 "$folder"/*.log >&2; exit "$code"; }}
+await_run
+if [ "$code" -ne 0 ]; then
+    [ -n "$ending" ] || tail -n 20 "$folder"/*.log >&2
+    leave
+fi
 
 resume=""
 [ -e "$RUN/recipe.yaml" ] && resume=yes
 {run} "$RUN" ${{resume:+--resume}} &
 run=$!
-code=0
-wait "$run" || code=$?
-while kill -0 "$run" 2>/dev/null; do  # a signal has ended the wait, and not yet the run
-    code=0
-    wait "$run" || code=$?
-done
-run=""
-end
-if [ "$ending" = limit ] && [ "$code" -ne 0 ]; then
-    echo "the time limit is near: the job is queued anew and goes on with --resume"
-    scontrol requeue "$SLURM_JOB_ID"
-fi
-exit "$code"
+await_run
+leave
 """

@@ -67,11 +67,11 @@ def read_cases(file: str, label: str, threshold: float, classes: Sequence[str] =
     if label != "equal" and not any(label in row for _, row in rows):
         columns = dict.fromkeys(name for _, row in rows for name in row)
         raise ConfigError(f"--label: no row of {path} has a column '{label}'{did_you_mean(label, columns)}")
-    selection = [(where, row) for where, row in rows if not classes or row.get("cls") in classes]
+    selection = [(where, row) for where, row in rows if not classes or _class_of(row) in classes]
     if not rows:
         raise ConfigError(f"--cases: {path} has no case; add one row for each")
     if not selection:
-        names = ", ".join(sorted({str(row.get("cls")) for _, row in rows}))
+        names = ", ".join(sorted({_class_of(row) or "none" for _, row in rows}))
         raise ConfigError(f"--cases: {path} has no case of cls {', '.join(classes)}; it has {names}")
     return [_read_case(row, where, label, threshold, path.parent) for where, row in selection]
 
@@ -88,8 +88,13 @@ def _read_case(row: Row, where: str, label: str, threshold: float, folder: Path)
     rollouts = [Case(pred, gold, question=question, fields=fields, clips=clips).rollout() for gold in golds]
     rollouts = [replace(r, prompt=replace(r.prompt, id=where)) for r in rollouts]  # errors name the row, not "gold"
     bounds = (threshold, RIGHT[1]) if equal else (0.0, min(WRONG[1], nextafter(threshold, -1.0)))  # strictly below it
+    return LabelledCase(where, golds, tuple(rollouts), equal, bounds, _class_of(row))
+
+
+def _class_of(row: Row) -> str | None:
+    """Return the class of a row as text, since `--cls 3` is one where the file has a number; None without any."""
     cls = row.get("cls")
-    return LabelledCase(where, golds, tuple(rollouts), equal, bounds, None if cls is None else str(cls))
+    return None if cls is None else str(cls)
 
 
 def _golds(row: Row, fields: Mapping[str, object], where: str) -> tuple[str | None, ...]:

@@ -14,8 +14,8 @@ NOTHING = "nothing"
 """The wrong answer where none of the gold's kind is at hand."""
 MAX_CASES = 40
 """Number of cases that are attacked; of more, as many evenly spread ones are taken."""
-NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
-"""Pattern of a gold that is a plain number."""
+NUMBER = re.compile(r"(-?\d{1,300})(?:\.\d{1,300})?")
+"""Pattern of a gold that is a plain number, its whole part first; of more digits it would be too large for a float."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ def _find_wrong_answer(gold: str | None, golds: Sequence[str], options: Sequence
         return NOTHING
     if options:
         return next((option for option in options if option.casefold() != gold.casefold()), NOTHING)
-    if NUMBER.fullmatch(gold):
-        return str(int(float(gold)) + 7)
+    if number := NUMBER.fullmatch(gold):
+        return str(int(number[1]) + 7)  # not through a float, by which 10^20 + 7 would be its own wrong answer
     if re.fullmatch(r"\(?[A-Z]\)?", gold):
         return "A" if "A" not in gold else "B"
     letters = _letters(gold)

@@ -147,6 +147,7 @@ class Workbench:
         self.service.start()  # the clock starts when the workers are up
         start = time.monotonic()
         samples = [
+            # What a verifier prints is kept under the prompt's id.
             (replace(rollout, prompt=replace(rollout.prompt, id=case.place)), case.args)
             for case in cases
             for rollout in case.rollouts
@@ -159,6 +160,7 @@ class Workbench:
 
     def _compare(self, case: LabelledCase, verdicts: Sequence[Verdict]) -> CaseResult:
         """Compare a case's label with the best verdict over its golds."""
+        # An errored verdict counts 0 here and is looked at below: it must not hide a right one beside it.
         best = max(verdicts, key=lambda v: v.score if v.error is None else 0.0)
         low, high = case.bounds
         error = next((v for v in verdicts if v.error is not None), None)

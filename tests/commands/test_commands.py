@@ -7,9 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from rl import bundled
+from rl.commands.jobs import slurm
+from rl.commands.transcribe import transcribe
+from rl.config import ConfigError
 from rl.recipe import load
 
 BIN = Path(sys.executable).parent
@@ -74,6 +79,30 @@ def test_a_working_directory_that_is_gone_is_one_line(tmp_path: Path) -> None:
     command = f"mkdir gone && cd gone && rmdir ../gone && {BIN / 'rl'} check quickstart"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (2, "error: the working directory is gone; change to another one\n")
+
+
+SPOKEN = """
+model: {build: {}}
+data: {said: {source: jsonl, path: rows.jsonl, fields: {audio: audio}, template: "What is said?"}}
+reward: {parts: [{verifier: text}]}
+stages: [{sft: {data: said}}]
+"""
+
+
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("beep.wav", np.zeros(1600), 16000)
+    Path("rows.jsonl").write_text('{"audio": "beep.wav", "answer": "7"}\n')
+    Path("spoken.yaml").write_text(SPOKEN)
+    Path("ear").mkdir()
+    Path("ear/config.json").write_text('{"model_type": "whisper"}')
+    why = "cannot be written (No such file or directory); name another file"
+    with pytest.raises(ConfigError) as caught:
+        slurm("spoken.yaml", 2, script=Path("/proc/x.sbatch"))
+    assert str(caught.value) == f"--script /proc/x.sbatch: {why}"
+    with pytest.raises(ConfigError) as caught:
+        transcribe("spoken.yaml", "said", Path("/proc/x.jsonl"), ear="ear")
+    assert str(caught.value) == f"--out: /proc/x.jsonl {why}"
 
 
 def test_an_unknown_recipe_is_one_line() -> None:

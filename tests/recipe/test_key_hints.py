@@ -106,6 +106,14 @@ def test_what_others_write_is_named(override: str, says: str) -> None:
     assert says in message(recipe(), override)
 
 
+@pytest.mark.parametrize(("override", "place"), [("top_p=0.9", ""), ("sft.top_p=0.9", "stages[0].sft: ")])
+def test_a_key_that_no_stage_of_the_recipe_has_is_named_in_one_that_has_it(override: str, place: str) -> None:
+    assert message(recipe([{"sft": {"data": "words"}}]), override) == (
+        f"{place}unknown key 'top_p'; here it is 'rlvr.temperature' (alone: samples come from the whole distribution, "
+        "whose logprobs are trained on)"
+    )
+
+
 @pytest.mark.parametrize(
     ("stage", "says"),
     [

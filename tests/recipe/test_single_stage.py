@@ -121,6 +121,42 @@ def test_a_recipe_lends_its_data_reward_and_engines(tmp_path: Path) -> None:
     assert [part.verifier for part in other.header.reward.parts] == ["math"]
 
 
+SPLITS = """
+model: {path: model}
+data:
+  b: {source: jsonl, path: split.jsonl}
+  a: {source: jsonl, path: split.jsonl}
+  c: {source: jsonl, path: plain.jsonl}
+reward: {parts: [{verifier: text}]}
+stages:
+  - evaluate: {data: b, split: valid, samples: 3, max_sequence_tokens: 64}
+  - rlvr: {data: b, split: train}
+  - evaluate: {name: after, data: a, split: test, limit: 1, samples: 5, max_sequence_tokens: 64}
+"""
+
+
+@pytest.mark.parametrize(
+    ("data", "read"),
+    [
+        (None, ("a", "test", 1, 5)),
+        ("a", ("a", "test", 1, 5)),
+        ("b", ("b", "valid", None, 3)),
+        ("c", ("c", None, None, 5)),
+    ],
+)
+def test_a_data_set_of_a_recipe_is_read_by_its_own_split(
+    data: str | None, read: tuple[str, str | None, int | None, int]
+) -> None:
+    """That of another one may not exist in it, or be of other rows."""
+    rows = [{"question": "q", "answer": "a", "split": name} for name in ("train", "valid", "test")]
+    Path("split.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("splits.yaml").write_text(SPLITS)
+    recipe = evaluation("model", data, "", None, "splits.yaml")
+    config = recipe.stages[0].config
+    assert (config.data, config.split, config.limit, config.samples) == read
+    assert plan(recipe).problems == []
+
+
 def test_a_recipe_lends_its_temperature() -> None:
     trained, text = "{rlvr: {data: mine, temperature: 0.6}}", RECIPE.replace('"judge.py:verify"', "math")
     Path("base.yaml").write_text(text.replace("{sft: {data: mine}}", trained))

@@ -219,6 +219,16 @@ def test_a_kill_in_the_middle_leaves_the_last_one(checkpoints: Checkpoints, warn
     assert sorted(p.name for p in checkpoints.folder.iterdir()) == ["step-000001", "step-000003"]
 
 
+def test_leftovers_that_vanish_do_not_fail_a_save(checkpoints: Checkpoints, warnings: list[str]) -> None:
+    """A link to nothing stands for a file that is listed, and gone when it is opened."""
+    save(checkpoints, 1)
+    (checkpoints.folder / "leftovers").mkdir()
+    (checkpoints.folder / "leftovers" / "gone").symlink_to("nowhere")
+    save(checkpoints, 2)
+    assert steps(checkpoints) == [1, 2]
+    assert warnings == []
+
+
 def test_an_error_while_writing_leaves_nothing(checkpoints: Checkpoints) -> None:
     save(checkpoints, 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 import time
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
 from rl.config import ConfigError
 from rl.redaction import redact_text
@@ -78,13 +79,17 @@ def test_tensorboard_shows_the_resumed_run_once(tmp_path: Path, sample: Callable
     warnings, run = Warnings(), tmp_path / "run"
     play(run, open_channels(run, ["tensorboard"], warnings), sample, sound, range(1, 4))
     play(run, open_channels(run, ["tensorboard"], warnings), sample, sound, range(2, 3), start=1)
-    events = EventAccumulator(str(run / "tensorboard" / "rlvr"))
+    events = EventAccumulator(
+        str(run / "tensorboard" / "rlvr")
+    )  # what its pages are read with: one plugin for each tag
     events.Reload()
-    assert [(e.step, e.value) for e in events.Scalars("reward/mean")] == [(1, 0.125), (2, 0.25)]
-    (text,) = events.Tensors("samples/1")[:1]
-    assert b"2 and 2" in text.tensor_proto.string_val[0]
-    (audio,) = events.Audio("samples/1")[:1]
-    assert (audio.sample_rate, audio.length_frames, audio.encoded_audio_string[:4]) == (16000, 1600, b"RIFF")
+    curve = [(e.step, e.tensor_proto.float_val[0]) for e in events.Tensors("reward/mean")]
+    assert curve == [(1, 0.125), (2, 0.25)]
+    assert set(events.PluginTagToContent("text")) == {"samples/1", "samples/2"}
+    assert b"2 and 2" in events.Tensors("samples/1")[0].tensor_proto.string_val[0]
+    assert set(events.PluginTagToContent("audio")) == {"sounds/1"}
+    signal, rate = soundfile.read(io.BytesIO(events.Tensors("sounds/1")[0].tensor_proto.string_val[0]))
+    assert (rate, len(signal)) == (16000, 1600)
     assert warnings == []
 
 
@@ -186,6 +191,8 @@ class MlflowServer(BaseHTTPRequestHandler):
     """The few answers of an MLflow 3 tracking server that a run needs; it keeps what it was sent."""
 
     requests: list[tuple[str, str, Any]]
+    refused: int
+    """Batches of parameters that are refused first."""
 
     def do_GET(self) -> None:
         if "get-by-name" in self.path:
@@ -195,7 +202,11 @@ class MlflowServer(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         path = self.path.rpartition("mlflow/")[2]
-        self.requests.append((path, self.headers.get("Authorization", ""), json.loads(self.body())))
+        body = json.loads(self.body())
+        if "params" in body and MlflowServer.refused:
+            MlflowServer.refused -= 1
+            return self.answer(503, {})
+        self.requests.append((path, self.headers.get("Authorization", ""), body))
         known = {"experiments/create": {"experiment_id": "7"}, "runs/create": {"run": {"info": {"run_id": "r1"}}}}
         self.answer(200, known.get(path, {}))
 
@@ -219,7 +230,7 @@ class MlflowServer(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def mlflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str, Any]]]:
-    MlflowServer.requests = []
+    MlflowServer.requests, MlflowServer.refused = [], 0
     server = ThreadingHTTPServer(("127.0.0.1", 0), MlflowServer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
@@ -254,6 +265,23 @@ def test_mlflow_is_told_by_its_rest_interface(
     }
     everything = b"".join(file.read_bytes() for file in run.rglob("*") if file.is_file())
     assert b"a-token-of-the-server" not in everything
+
+
+def test_parameters_that_mlflow_did_not_get_are_sent_again(tmp_path: Path, mlflow: list[tuple[str, str, Any]]) -> None:
+    """With the next step, or by the process that resumes the run; the curves do not wait for them."""
+    MlflowServer.refused = 2
+    warnings, run = Warnings(), tmp_path / "run"
+    for steps in (range(1, 2), range(2, 4)):
+        channels = open_channels(run, ["mlflow"], warnings)
+        for step in steps:
+            channels.record("rlvr", step, {"reward": step / 8})
+        channels.close("interrupted")
+    assert len(warnings) == 1
+    assert warnings[0].startswith("track: mlflow failed (HTTPError: HTTP Error 503")
+    posts = [body for _, _, body in mlflow]
+    assert [m["step"] for body in posts for m in body.get("metrics", ())] == [1, 2, 3]
+    keys = [[p["key"] for p in body["params"]] for body in posts if "params" in body]
+    assert keys == [["name", "rlvr.steps", "rlvr.optimizer.lr", "judge.api_key"]], "once"
 
 
 OWN = """
@@ -337,6 +365,12 @@ def test_a_server_that_is_away_warns_once(tmp_path: Path, monkeypatch: pytest.Mo
         (["prometheus:ninety"], "track[0]: 'ninety' is no port; write prometheus:9400, or prometheus for a free one"),
         (["prometheus:99999"], "track[0]: '99999' is no port"),
         (["mine.py"], "track[0]: 'mine.py' is no tracker"),
+        (["wandb:Tracker"], "track[0]: 'wandb:Tracker': nothing stands behind wandb; write wandb alone"),
+        (["mlflow:runs"], "track[0]: 'mlflow:runs': nothing stands behind mlflow; write mlflow alone"),
+        (
+            ["tensorboard:logs"],
+            "track[0]: 'tensorboard:logs': nothing stands behind tensorboard; write tensorboard alone",
+        ),
     ],
 )
 def test_a_wrong_name_is_refused(track: list[str], line: str) -> None:

@@ -78,6 +78,18 @@ def test_more_steps_go_on_from_the_last_checkpoint(out: Path) -> None:
     assert [row["stage"] for row in read_metrics(out)] == ["sft", "rlvr"]
 
 
+def test_what_trackers_cannot_forget_is_said(tmp_path: Path) -> None:
+    values = {**VALUES, "track": ["tensorboard", "wandb", "mlflow"]}
+    prepare_run_dir(load(values), tmp_path, resume=False)
+    (tmp_path / "stages/07-after").mkdir(parents=True)
+    lines: list[str] = []
+    prepare_run_dir(load(values, ["rlvr.steps=9"]), tmp_path, resume=True, say=lines.append)
+    assert lines == [
+        "run again, since what is before them changes: after",
+        "wandb and mlflow: the old curves of these stages stay there; metrics.jsonl has the new ones",
+    ]
+
+
 def test_more_epochs_and_more_iterations(out: Path) -> None:
     said = resume(out, "repeat.times=3")
     assert said == ["run again, since what is before them changes: after"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ def test_the_end_of_a_session(values: dict[str, Any], verdict: Verdict | None, e
         {"reward": "1"},
         {"reward": True},
         {"reward": float("nan")},
+        {"reward": float("-inf")},
+        {"reward": 10**400},
+        {"reward": 1.0, "parts": {"a": -(10**400)}},
         {"reward": 1.0, "parts": [1]},
         {"reward": 1.0, "parts": {"a": "b"}},
         {"reward": 1.0, "reason": 3},
@@ -92,20 +96,32 @@ def test_a_port_that_is_taken_is_named() -> None:
         first.server_close()
 
 
+VALUES: dict[str, Any] = {
+    "name": "x",
+    "model": {"build": {}},
+    "data": {"words": {"source": "reasoning_gym", "args": {"dataset": "spell_backward", "size": 50}}},
+    "reward": {"parts": [{"verifier": "text"}]},
+    "stages": [{"evaluate": {"data": "words", "max_sequence_tokens": 128}}],
+}
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", Path("/proc/sessions"), tmp_path / ("x" * 300)):
+        with pytest.raises(ConfigError) as caught:
+            serve_rollouts(load(VALUES, [], tmp_path), out, Serving("127.0.0.1", 0, "t", 8, 60.0), pytest.fail)
+        assert re.fullmatch(
+            rf"--out: {out} cannot be a run's directory \([A-Z][a-z ]+\); name another", str(caught.value)
+        )
+
+
 def test_two_servers_do_not_write_into_one_folder(tmp_path: Path) -> None:
-    values: dict[str, Any] = {
-        "name": "x",
-        "model": {"build": {}},
-        "data": {"words": {"source": "reasoning_gym", "args": {"dataset": "spell_backward", "size": 50}}},
-        "reward": {"parts": [{"verifier": "text"}]},
-        "stages": [{"evaluate": {"data": "words", "max_sequence_tokens": 128}}],
-    }
     other = RunLock(tmp_path)  # flock is held by the open file, also against this process
     other.acquire()
     said: list[str] = []
     try:
         with pytest.raises(ConfigError, match="at work here already"):
-            serve_rollouts(load(values, [], tmp_path), tmp_path, Serving("127.0.0.1", 0, "t", 8, 60.0), said.append)
+            serve_rollouts(load(VALUES, [], tmp_path), tmp_path, Serving("127.0.0.1", 0, "t", 8, 60.0), said.append)
     finally:
         other.release()
     assert said == [], "nothing has started"

@@ -20,9 +20,9 @@ from run_dirs import prepare_run_dir
 
 from rl.config import ConfigError
 from rl.recipe import Recipe, load
-from rl.run.lock import LOCK, RunLock, _start_of
+from rl.run.lock import LOCK, RunLock, _start_of, is_at_work
 from rl.run.summary import Summary, mark_interrupted, write_summary
-from rl.runner.run_dir import check_resumable, hold_run_dir, newest_run
+from rl.runner.run_dir import check_resumable, hold_run_dir, newest_run, replay_overrides
 
 RECIPE = {
     "name": "tiny",
@@ -138,14 +138,30 @@ def test_one_run_at_a_time_works_in_it(recipe: Recipe, tmp_path: Path) -> None:
         for resume in (False, True):
             with pytest.raises(ConfigError, match=says):
                 prepare_run_dir(recipe, out, resume)
+        assert is_at_work(out)
         process.kill()
         process.wait()
         assert all(psutil.pid_exists(pid) for pid in children)
+        assert not is_at_work(out)
         prepare_run_dir(recipe, out, resume=True)
     finally:
         for pid in (process.pid, *children):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def test_whether_a_run_is_at_work_is_seen_without_its_lock(recipe: Recipe, tmp_path: Path) -> None:
+    """Of one in another container, whose process id means nothing here, by the lock alone."""
+    assert not is_at_work(tmp_path), "none has been"
+    with hold_run_dir(recipe, tmp_path, resume=False):
+        assert is_at_work(tmp_path)
+        (tmp_path / LOCK).write_text(json.dumps({"pid": 2**22 - 1, "start": "5", "host": socket.gethostname()}))
+        assert is_at_work(tmp_path)
+    assert not is_at_work(tmp_path)
+    process = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and its parent has not looked yet
+    assert _start_of(process.pid) is None
+    process.wait()
 
 
 def test_two_runs_of_one_process_exclude_each_other(recipe: Recipe, tmp_path: Path) -> None:
@@ -201,6 +217,7 @@ def test_where_the_file_system_has_no_locks_the_file_tells(
     monkeypatch.setattr(fcntl, "flock", refuse)
     text = owner if isinstance(owner, str) else json.dumps({"host": socket.gethostname(), **owner})
     (tmp_path / LOCK).write_text(text)
+    assert is_at_work(tmp_path) != is_free
     lock = RunLock(tmp_path)
     if is_free:
         lock.acquire()
@@ -233,6 +250,30 @@ def test_a_run_goes_on_elsewhere(recipe: Recipe, tmp_path: Path, changes: list[s
     prepare_run_dir(load(RECIPE, changes), tmp_path / "run", resume=True, say=lines.append)
     if not any(change.startswith("sft.") for change in changes):
         prepare_run_dir(recipe, tmp_path / "run", resume=True)
+
+
+def test_the_newest_run_is_the_one_that_began_last(recipe: Recipe) -> None:
+    """Not the one that was prolonged last, or moved elsewhere."""
+    for name, began in (("tiny", 1000), ("tiny-2", 2000)):
+        prepare_run_dir(recipe, Path("runs") / name, resume=False)
+        os.utime(f"runs/{name}/recipe.yaml", (began, began))
+    prepare_run_dir(load(RECIPE, ["sft.epochs=9"]), Path("runs/tiny"), resume=True)
+    assert "epochs: 9" in Path("runs/tiny/recipe.yaml").read_text()
+    assert newest_run("tiny", seeds=False) == Path("runs/tiny-2")
+
+
+def test_only_a_run_that_is_done_is_replayed(recipe: Recipe) -> None:
+    """One that was killed before it wrote its summary has no course yet, like one that has stopped."""
+    out = Path("runs/tiny")
+    prepare_run_dir(recipe, out, resume=False)
+    for status in (None, "interrupted"):
+        if status:
+            write_summary(out, Summary("tiny", status, 1.0))
+        with pytest.raises(ConfigError) as caught:
+            replay_overrides(recipe, out)
+        assert str(caught.value) == (
+            "--replay: runs/tiny is not finished, so that only a part of its course is known; resume it first"
+        )
 
 
 def test_a_run_of_a_version_whose_stages_had_fewer_keys_goes_on(recipe: Recipe, tmp_path: Path) -> None:

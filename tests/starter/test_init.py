@@ -17,8 +17,8 @@ from rl.commands.init import init
 from rl.config import ConfigError
 from rl.planning.plan import plan
 from rl.recipe import Recipe, load
-from rl.starter.guesses import guess
-from rl.starter.recipe_text import quote
+from rl.starter.guesses import DataGuess, guess
+from rl.starter.recipe_text import Choices, Sizes, quote, render
 from rl.starter.rewards import guess_reward
 
 CONFIG = {
@@ -111,6 +111,37 @@ def test_demonstrations_without_answers_are_imitated() -> None:
     Path("out.yaml").unlink()
     turns = [{"from": "human", "value": "Hi."}, {"from": "gpt", "value": "Hello to you."}]  # ShareGPT's
     assert [stage.kind for stage in drafted(write("chats.jsonl", [{"conversations": turns}] * 4)).stages] == ["sft"]
+
+
+ASKED = [{"role": "user", "content": "Hi."}]
+ANSWERED = [*ASKED, {"role": "assistant", "content": "Hello."}]
+
+
+@pytest.mark.parametrize(
+    ("chats", "is_answered"),
+    [
+        ([None, None], False),
+        ([[], []], False),
+        ([None, ANSWERED], True),
+        ([[], ANSWERED], True),
+        ([ASKED, ANSWERED], False),
+    ],
+)
+def test_a_named_column_of_conversations_may_be_empty_at_first(chats: list[object], is_answered: bool) -> None:
+    name = write("chats.jsonl", [{"chat": chat} for chat in chats])
+    assert guess(name, Path(name), {"messages": "chat"}).has_demonstrations == is_answered
+
+
+@pytest.mark.parametrize(
+    ("gpus", "rows", "sequences"), [(4, None, 32), (0, None, 8), (4, 100, 32), (4, 5, 5), (0, 100, 8), (0, 5, 5)]
+)
+def test_a_step_of_imitation_takes_what_the_machine_holds_and_there_is(
+    gpus: int, rows: int | None, sequences: int
+) -> None:
+    data = DataGuess("chats.jsonl", "jsonl", 1, [], {"messages": "chat"})
+    choices = Choices("x", {"path": "model"}, data, None, "", gpus, 80.0, 2, train_rows=rows)
+    text = render(choices, Sizes(answer_tokens=8, prompt_tokens=8, tokens_per_microbatch=64))
+    assert f"      sequences_per_step: {sequences}\n" in text
 
 
 def test_lengths_fit_prompts_model_and_machine() -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ray.dashboard.modules.job.pydantic_models import JobDetails
 
+from rl.config import ConfigError
 from rl.submit.errands import is_errand
-from rl.submit.fetching import is_wanted
+from rl.submit.fetching import SharedRun, _bring, is_wanted
 from rl.submit.job_list import read_entry
+from rl.submit.jobs import explain_ray_errors
 from rl.submit.sharing import MARK
 
 NAMES = [
@@ -68,6 +74,38 @@ def test_a_folder_is_shared_until_the_job_is_stopped(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     process.wait(60)
     assert not (logs / shared["link"]).is_symlink()
+
+
+class Breaking(BaseHTTPRequestHandler):
+    """A dashboard that promises ten bytes and sends four."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "10")
+        self.end_headers()
+        self.wfile.write(b"four")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_connection_that_breaks_within_a_file_is_called_so(tmp_path: Path, goes_on: bool) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Breaking)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    client: Any = SimpleNamespace(_address=f"http://127.0.0.1:{server.server_port}", _headers={}, _cookies={})
+    run = SharedRun("link", "node", [])
+    try:
+        with pytest.raises(ConfigError) as caught, explain_ray_errors("http://head:8265"):
+            _bring(client, run, "a/b.txt", 10, 0.0, tmp_path, goes_on)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert re.fullmatch(
+        r"a/b\.txt: the connection broke after [04] of 10 bytes; run rl jobs fetch again, which goes on",
+        str(caught.value),
+    )
+    assert list((tmp_path / "a").iterdir()) == [], "whole or not at all"
 
 
 def test_jobs_in_a_table() -> None:

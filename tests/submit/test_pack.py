@@ -116,6 +116,41 @@ def test_files_among_the_arguments_are_packed(project: Path) -> None:
     assert lines == []
 
 
+def test_arguments_that_are_too_long_for_a_name_are_texts(project: Path) -> None:
+    rubric = "word " * 60  # 300 characters without a slash: a name has 255 at most
+    part = {"args": {"files": {"right": rubric}}}
+    environment = {"step": "code/mine.py:verify", "args": {"file": rubric}}
+    write({"words.jsonl": json.dumps({"question": f"{rubric}.wav"})}, project)
+    files, lines = packed(project, part=part, environment=environment)
+    assert files == set()
+    assert lines == []
+
+
+def test_trackers_travel_with_the_files_that_they_name(project: Path) -> None:
+    tracker = "from rl.run.sinks.base import Sink\nclass Tracker(Sink): ...\nNAMES = open(__file__[:-8] + 'list.txt')\n"
+    write({"code/track.py": tracker, "code/list.txt": "x"}, project / "recipes")
+    files, lines = packed(project, track=["tensorboard", "prometheus:9400", "code/track.py:Tracker"])
+    assert files == {"track.py", "list.txt"}
+    assert lines == []
+    track = OmegaConf.load(project / "job" / "recipe.yaml").track
+    assert track == ["tensorboard", "prometheus:9400", "track.py:Tracker"]
+
+
+def test_files_that_data_and_stages_name_are_packed(project: Path) -> None:
+    write({"heard/ext.jsonl": '{"id": "1", "external": "7"}\n', "judge.jinja": "x"}, project)
+    chain = json.dumps({"prompt": "1", "response": "7"}) + "\n"
+    write({"teachers/a.jsonl": chain, "teachers/b.jsonl": chain}, project)
+    judge = {"model": "org/judge", "max_sequence_tokens": 64, "max_answer_tokens": 8}
+    files, lines = packed(
+        project,
+        data={"words": {**RECIPE["data"]["words"], "external": "heard/ext.jsonl"}},  # type: ignore[index]
+        judges={"critic": {**judge, "vllm": {"chat_template": "judge.jinja"}}},
+        stages=[{"distill": {"data": "words", "split": None, "chains": "teachers/*.jsonl"}}],
+    )
+    assert files == {"heard/ext.jsonl", "teachers/a.jsonl", "teachers/b.jsonl", "judge.jinja"}
+    assert lines == []
+
+
 def test_a_file_of_the_same_name_is_named(project: Path) -> None:
     write({"list.txt": "of the module"}, project / "recipes" / "code")
     write({"list.txt": "of the working directory"}, project)
@@ -159,7 +194,7 @@ def test_absolute_paths_are_named_in_one_line(project: Path) -> None:
     assert f"data.words.path '{project}/words.jsonl', model.path '{project}/model'" in lines[0]
 
 
-@pytest.mark.parametrize("place", ["recipe", "stage"])
+@pytest.mark.parametrize("place", ["recipe", "stage", "harness"])
 def test_environments_travel_with_their_files(project: Path, place: str) -> None:
     write({"code/game.py": "def step(prompt, rollout, list=''): ...\n", "notes.txt": "a"}, project / "recipes")
     tools = ["calculator", {"tool": "search", "args": {"file": "notes.txt"}}]
@@ -168,6 +203,12 @@ def test_environments_travel_with_their_files(project: Path, place: str) -> None
         "def step(prompt, rollout): ...\ndef tool(x: str) -> str: ...\n"
     )
     stage = {"evaluate": {"data": "words", "split": None}}
+    if place == "harness":
+        write({"code/play.py": "def play(prompt, base_url, api_key): ...\n"}, project / "recipes")
+        files, _ = packed(project, environment={"harness": "code/play.py:play"})
+        assert files == {"play.py"}
+        assert "harness: play.py:play" in (project / "job" / "recipe.yaml").read_text()
+        return
     if place == "stage":
         stage["evaluate"]["environment"] = "code/game.py:step"
         files, _ = packed(project, stages=[stage])

@@ -20,8 +20,13 @@ STAND_INS = {
     "scontrol": '[ "$1" = show ] && printf "a\\nb\\n" || echo "$@" >>calls\n',
     "ray": 'echo "ray $*" >>calls\nexec 3>&-\ntrap "echo end >>calls; exit 0" TERM\nwhile :; do sleep 0.2; done\n',
     "rl": """
-if [ "$1" = jobs ]; then echo "joined $3" >>calls; exit 0; fi
+if [ "$1" = jobs ]; then echo "joined $3" >>calls; [ -e joins ] || exit 0; fi
 while [ "$(grep -c "^ray start" calls)" -lt 2 ]; do sleep 0.2; done
+if [ "$1" = jobs ]; then
+    trap "exit 143" TERM
+    touch begun
+    while :; do sleep 0.2; done
+fi
 echo "rl $*" >>calls
 mkdir -p runs/tiny && touch runs/tiny/recipe.yaml
 [ -e waits ] || exit "$(cat code)"
@@ -76,11 +81,13 @@ def test_the_script_starts_ray_on_all_nodes_and_ends_as_the_run_does(job: Path, 
     assert not list(Path("/tmp").glob("gt-7-*"))
 
 
+@pytest.mark.parametrize("phase", ["waits", "joins"])
 @pytest.mark.parametrize(("number", "queues_anew"), [(signal.SIGUSR1, True), (signal.SIGTERM, False)])
 def test_before_the_limit_the_run_is_ended_and_queued_anew(
-    job: Path, number: signal.Signals, queues_anew: bool
+    job: Path, phase: str, number: signal.Signals, queues_anew: bool
 ) -> None:
-    (job / "waits").touch()
+    """Also while its nodes still join."""
+    (job / phase).touch()
     process = start(job)
     until = time.monotonic() + 120
     while not (job / "begun").exists():
@@ -91,10 +98,11 @@ def test_before_the_limit_the_run_is_ended_and_queued_anew(
     assert process.returncode == 143
     assert calls(job).count("end") == 2
     assert ("requeue 7" in calls(job)) == queues_anew
-    (job / "waits").unlink()
+    (job / phase).unlink()
     (job / "code").write_text("0")
     start(job).communicate(timeout=120)
-    assert any(call.endswith("--out runs/tiny --resume") for call in calls(job)), "it goes on where it stopped"
+    again = "--out runs/tiny --resume" if phase == "waits" else "--out runs/tiny"
+    assert any(call.endswith(again) for call in calls(job)), "it goes on where it stopped"
 
 
 def test_what_slurm_is_asked_for() -> None:

@@ -11,6 +11,7 @@ from rewards.contract import Case
 from rl.types import Clip
 from rl.workbench.attacks import ATTACKS, list_attempts
 from rl.workbench.cases import from_gold
+from rl.workbench.targets import NOTHING
 
 NAIVE = """
 from rewards.verifiers import Case
@@ -97,6 +98,24 @@ def test_every_attack_has_something_to_try():
 
 def test_the_right_answer_is_no_attack():
     assert "42" not in {a.rollout.text for a in list_attempts(from_gold([Case("42", "#### 42")]))}
+
+
+@pytest.mark.parametrize(
+    ("gold", "wrong"),
+    [
+        ("42", "49"),
+        ("-0.5", "7"),
+        ("100000000000000000007", "100000000000000000014"),
+        ("9" * 300, "1" + "0" * 299 + "6"),
+        ("9" * 301, NOTHING),
+        ("9" * 5000, NOTHING),
+        ("1." + "3" * 5000, NOTHING),
+    ],
+)
+def test_a_number_of_any_length_has_a_wrong_answer(gold: str, wrong: str):
+    tried = {attempt.rollout.text for attempt in list_attempts(from_gold([Case(gold, gold)]))}
+    assert wrong in tried
+    assert gold not in tried
 
 
 @pytest.mark.parametrize("name", ["text", "format"])

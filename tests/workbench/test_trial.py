@@ -51,6 +51,14 @@ def test_the_table_has_a_line_for_each_class(rl, home: Path):
     assert {"bad 2 0 0 0 1 1", "list 2 1 0 1 0 0", "plain 3 1 1 1 0 0", "all 7 2 1 2 1 1"} <= set(lines)
 
 
+def test_classes_are_chosen_by_name_also_where_they_are_numbers(rl, home: Path):
+    write(home, [{**ROWS[0], "cls": 3}, {**ROWS[0], "cls": "4"}, {**ROWS[0], "cls": None}])
+    arguments = ("verifiers", "test", "own.py:verify", "--cases", "cases.jsonl")
+    assert json.loads(rl(*arguments, "--cls", "3", "--json")[1])["n"] == 1
+    code, _, err = rl(*arguments, "--cls", "5")
+    assert (code, err) == (2, "error: --cases: cases.jsonl has no case of cls 5; it has 3, 4, none\n")
+
+
 def test_another_column_may_hold_the_label(rl, home: Path):
     write(home, [ROWS[0], ROWS[6]])
     arguments = ("verifiers", "test", "own.py:verify", "--cases", "cases.jsonl", "--label", "corrected_equal", "--json")

@@ -109,6 +109,7 @@ class OnceOnlySink(Sink):
         sent = dict(self._sent)
         if step <= sent.get(f"{kind}/{stage}", -1):
             return False
+        # Before it is sent: a kill in between costs this record, where the other order would show it twice.
         self.run.remember(sent=sent | {f"{kind}/{stage}": step})
         return True
 

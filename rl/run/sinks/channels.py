@@ -30,6 +30,7 @@ class Channels:
     """The sinks of a run: each method hands a record to all of them and returns at once."""
 
     def __init__(self, run: RunFacts, factories: Mapping[str, Factory], warn: Warn) -> None:
+        # With a memory of its own for each: `replace` alone would hand the same dict to all of them.
         self._channels = [Channel(replace(run, sink=name, memory={}), make, warn) for name, make in factories.items()]
 
     def __bool__(self) -> bool:
@@ -57,6 +58,7 @@ class Channels:
 
     def close(self, status: str, patience_s: float = PATIENCE_S) -> None:
         """End the records, and wait until they are out, or for so many seconds."""
+        # All are told before any is waited for, so that they end side by side.
         for channel in self._channels:
             channel.end(status)
         for channel in self._channels:
@@ -103,6 +105,8 @@ class Channel:
         sink: Sink | None = None
         while (call := self._waiting.get()) is not None:
             try:
+                # Here and not in `__init__`: what a sink imports and connects to holds nobody up, and a server that is
+                # away at the first record is tried again at the next.
                 if sink is None:
                     self.run.recall()
                     sink = self._make(self.run)

@@ -47,7 +47,7 @@ class Mlflow(OnceOnlySink):
         self._artifacts = str(info.get("artifact_uri", ""))
 
     def _create(self) -> str:
-        """Create the run with its parameters and tags; return its id."""
+        """Create the run with its tags; return its id."""
         experiment = self._experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", "groundtone"))
         tags = {f"provenance.{key}": value for key, value in flatten(self.run.provenance).items()}
         answer = self._server.post(
@@ -58,11 +58,18 @@ class Mlflow(OnceOnlySink):
             tags=_pairs({"mlflow.runName": self.run.name, **tags}),
         )
         run_id = str(answer["run"]["info"]["run_id"])
-        self.run.remember(run_id=run_id, sent={})
+        # At once: a run that is killed from here on goes on in this record, and begins no second one.
+        self.run.remember(run_id=run_id, sent={}, lacks_parameters=True)
+        return run_id
+
+    def _send_parameters(self) -> None:
+        """Send the recipe, unless the server has it. What it has taken already it takes again, if it is the same."""
+        if not self.run.memory.get("lacks_parameters"):
+            return
         parameters = _pairs(flatten(self.run.config))
         for start in range(0, len(parameters), MOST_PARAMETERS):
-            self._server.post("runs/log-batch", run_id=run_id, params=parameters[start : start + MOST_PARAMETERS])
-        return run_id
+            self._server.post("runs/log-batch", run_id=self._run_id, params=parameters[start : start + MOST_PARAMETERS])
+        self.run.remember(lacks_parameters=False)
 
     def _experiment(self, name: str) -> str:
         try:
@@ -74,8 +81,11 @@ class Mlflow(OnceOnlySink):
         return str(self._server.post("experiments/create", name=name)["experiment_id"])
 
     def record(self, stage: str, step: int, metrics: Mapping[str, float]) -> None:
-        if not self.is_new("metrics", stage, step):
-            return
+        if self.is_new("metrics", stage, step):
+            self._send_metrics(stage, step, metrics)
+        self._send_parameters()  # last, and again until the server has them: one that it refuses costs no curve
+
+    def _send_metrics(self, stage: str, step: int, metrics: Mapping[str, float]) -> None:
         now = _now()
         points = [
             {"key": _name(f"{stage}/{name}"), "value": number, "timestamp": now, "step": step}
@@ -103,6 +113,7 @@ class Mlflow(OnceOnlySink):
 
     def finish(self, status: str) -> None:
         self._server.post("runs/update", run_id=self._run_id, status=STATUS.get(status, "FINISHED"), end_time=_now())
+        self._send_parameters()  # of a run that has recorded no step
 
     def _upload_table(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
         """Upload rows in the form that MLflow's page shows as a table."""

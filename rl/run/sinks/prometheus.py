@@ -41,6 +41,7 @@ class Prometheus(Sink):
     def _gauge(self, name: str) -> Any:
         from prometheus_client import Gauge
 
+        # Prometheus takes letters, digits, '_' and ':' in a name, and ours have '/' in them.
         safe = PREFIX + re.sub(r"\W+", "_", name, flags=re.ASCII)
         if safe not in self._gauges:
             self._gauges[safe] = Gauge(safe, name, ["run", "stage"], registry=self._registry)

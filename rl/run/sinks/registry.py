@@ -18,6 +18,8 @@ from rl.redaction import remember
 from rl.run.sinks.base import RunFacts, Sink
 
 NAMES = ("tensorboard", "wandb", "mlflow", "prometheus")
+KEEPING = ("wandb", "mlflow")
+"""Sinks of services that cannot forget: they keep what they were sent of a stage that runs again."""
 SECRETS = ("WANDB_API_KEY", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD")
 """Variables that let a run in somewhere; their values are redacted from all that is written and printed."""
 
@@ -33,6 +35,8 @@ def check(track: Sequence[str], place: str = "track") -> None:
             raise ConfigError(f"{here}: another tracker is called '{title(entry)}' too; rename one of them")
         if name == "prometheus" and colon and not (rest.isdecimal() and 0 < int(rest) < 65536):
             raise ConfigError(f"{here}: '{rest}' is no port; write prometheus:9400, or prometheus for a free one")
+        if name in NAMES and name != "prometheus" and colon:
+            raise ConfigError(f"{here}: '{entry}': nothing stands behind {name}; write {name} alone")
         is_class = colon and rest.isidentifier()
         if not (entry in NAMES or name == "prometheus" or is_class):
             raise ConfigError(f"{here}: '{entry}' is no tracker{did_you_mean(entry, [*NAMES, 'file.py:Tracker'])}")

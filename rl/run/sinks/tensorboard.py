@@ -43,7 +43,8 @@ class TensorBoard(Sink):
     def record_samples(self, stage: str, step: int, samples: Sequence[Sample]) -> None:
         values = [_text(f"samples/{number}", _markdown(sample)) for number, sample in enumerate(samples, 1)]
         for number, sample in enumerate(samples, 1):
-            values += [_audio(f"samples/{number}", clip) for clip in sample.clips[:1]]
+            # Under a tag of their own: TensorBoard knows one plugin for a tag, and shows neither where two share it.
+            values += [_audio(f"sounds/{number}", clip) for clip in sample.clips[:1]]
         self._write(stage, step, values)
 
     def record_table(self, name: str, rows: Sequence[Mapping[str, str | float]]) -> None:

@@ -46,7 +46,7 @@ class Wandb(OnceOnlySink):
             project=os.environ.get("WANDB_PROJECT", "groundtone"),
             name=os.environ.get("WANDB_NAME", run.name),
             id=str(run.memory["id"]),
-            resume="allow",
+            resume="allow",  # goes on in the run of that id; where an earlier process never got to wandb, it begins one
             dir=str(run.files),
             config={"recipe": dict(run.config), "provenance": dict(run.provenance)},
             settings=settings,
