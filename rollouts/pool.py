@@ -161,7 +161,7 @@ def _root(
         if isinstance(error, RayActorError):
             return 0
         # By its text, since vLLM wraps a worker's TransferError in an error of its own.
-        return 2 if isinstance(error, RayTaskError) and STREAM in str(error.cause) else 1
+        return 2 if isinstance(error, RayTaskError) and STREAM in str(cast("object", error.cause)) else 1
 
     call, error = min(failures.items(), key=lambda failure: rank(failure[1]))  # of equal rank `min` takes the first
     i = engines.get(cast("ObjectRef[Receipt]", call))

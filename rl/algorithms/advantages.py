@@ -77,6 +77,7 @@ def token_rewards(batch: Batch, objective: Objective, max_tokens: int | None = N
     # A score judges the whole response, so it is the reward of its last action: Ouyang et al. 2022, arXiv 2203.02155.
     rewards_A = batch.rollout_logprobs_A.new_zeros(batch.rollout_logprobs_A.shape)
     if batch.has("placed"):
+        # The last action gets what is left, so that a sequence's rewards sum to its score wherever they are paid.
         scores_N = scores_N - _sums(batch.placed_A, actions_N)
         rewards_A += batch.placed_A
     rewards_A[actions_N.cumsum(0) - 1] += scores_N.to(rewards_A.dtype)
@@ -129,12 +130,14 @@ def group_statistics(scores_N: Tensor, groups_N: Tensor) -> tuple[Tensor, Tensor
     # torch leaves the type of `unique` open.
     unique = cast("tuple[Tensor, Tensor, Tensor]", groups_N.unique(return_inverse=True, return_counts=True))
     _, group_N, size_G = unique
+    # [G], or [G, 1] for scores [N, P]: it divides at every place.
     size_G = size_G.reshape(-1, *[1] * (scores_N.ndim - 1))
     # In float32 a group of equal fractional scores has a mean that differs from them by rounding.
     scores_N = scores_N.double()
     zeros_G = scores_N.new_zeros(len(size_G), *scores_N.shape[1:])
     mean_G = zeros_G.index_add(0, group_N, scores_N) / size_G
     squares_G = zeros_G.index_add(0, group_N, (scores_N - mean_G[group_N]).square())
+    # Clamped for a group of one, which has squares of 0: 0 / 1, not 0 / 0.
     deviation_G = (squares_G / (size_G - 1).clamp(min=1)).sqrt()
     return mean_G[group_N], deviation_G[group_N], size_G[group_N]
 
@@ -260,6 +263,7 @@ def _reward_sums(batch: Batch) -> Tensor:
 
 def _sums(x_A: Tensor, actions_N: Tensor) -> Tensor:
     """Return [N] the sum of each sequence's entries."""
+    # The index of each action's sequence: 0 0 0 1 1 … for 3 and 2 actions.
     sequence_A = _repeat(actions_N.new_ones(len(actions_N)).cumsum(0) - 1, actions_N)
     return x_A.new_zeros(len(actions_N)).index_add(0, sequence_A, x_A)
 

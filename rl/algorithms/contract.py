@@ -69,6 +69,7 @@ def check(objective: Objective, place: str) -> None:
     """Raise ConfigError where the objective's advantage or loss is not ours and breaks a clause that the objective does not
     accept."""
     clauses = broken_clauses(objective, accepted=False)
+    # The first one is told and ends the loop; `accept` names the clauses of all, or the next attempt would fail too.
     for kind, name, finding in clauses:
         accept = ", ".join([*objective.accept, *dict.fromkeys(f.clause for _, _, f in clauses)])
         raise ConfigError(
@@ -100,6 +101,7 @@ _findings: dict[tuple[str, str, str], list[Finding]] = {}
 
 def _examine_once(kind: Kind, name: str, objective: Objective) -> list[Finding]:
     """Return what `examine` finds; a plan is made more than once before a run."""
+    # What is accepted changes no finding; every other setting may.
     key = kind, name, repr(replace(objective, accept=()))
     if key not in _findings:
         function = find_estimator(name) if kind == "advantage" else find_loss(name)

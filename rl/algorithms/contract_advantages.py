@@ -67,10 +67,11 @@ def try_order(estimator: Estimator, objective: Objective) -> tuple[State, str]:
     batch = probe(torch.float64)
     usual_A = advantages(estimator, batch, objective)
     shuffled_A = advantages(estimator, batch.select(ORDER), objective)
-    if (difference := _difference(shuffled_A, usual_A[rows_of_actions(batch, ORDER)])) > TOLERANCE:
+    # NaN is within no tolerance, and broken too.
+    if not (difference := _difference(shuffled_A, usual_A[rows_of_actions(batch, ORDER)])) <= TOLERANCE:
         return "FAILS", f"with the samples in another order advantages differ by up to {difference:.2g}"
     other_ids = probe(torch.float64, groups=[1000 - 7 * group for group in GROUPS])
-    if (difference := _difference(advantages(estimator, other_ids, objective), usual_A)) > TOLERANCE:
+    if not (difference := _difference(advantages(estimator, other_ids, objective), usual_A)) <= TOLERANCE:
         return "FAILS", f"with other numbers for the groups advantages differ by up to {difference:.2g}"
     return "ok", ""
 
@@ -85,7 +86,7 @@ def try_mask(estimator: Estimator, objective: Objective) -> tuple[State, str]:
         "longer prompts": probe(torch.float64, prompt=30),
         "a tool's tokens among the actions": probe(torch.float64, gaps=6),
     }.items():
-        if (difference := _difference(advantages(estimator, variant, objective), usual_A)) > TOLERANCE:
+        if not (difference := _difference(advantages(estimator, variant, objective), usual_A)) <= TOLERANCE:
             return "FAILS", f"with {change} advantages differ by up to {difference:.2g}"
     return "ok", ""
 
@@ -95,6 +96,7 @@ def try_groups(estimator: Estimator, objective: Objective) -> tuple[State, str]:
     import torch
 
     alone = probe(torch.float32, groups=range(8))
+    # 0.7 has no exact float: a mean in float32 may differ from it by rounding, which a deviation near 0 blows up.
     equal = probe(torch.float32, scores=[0.7] * 8, groups=[3] * 8)
     single = probe(torch.float32, scores=(1.0,), groups=(0,), actions=(4,))
     for case, batch in {"groups of one": alone, "equal scores": equal, "a batch of one sample": single}.items():
@@ -171,6 +173,7 @@ def _compares_groups(estimator: Estimator, objective: Objective) -> bool:
         score + SHIFT * (group == GROUPS[0]) for score, group in zip(SCORES, GROUPS, strict=True)
     ]
     usual_A = advantages(estimator, probe(torch.float64), objective)
+    # Far above rounding, and far below SHIFT itself, which an estimator without a comparison passes on.
     return _difference(advantages(estimator, probe(torch.float64, scores=scores), objective), usual_A) < 0.1 * SHIFT
 
 

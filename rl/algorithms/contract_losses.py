@@ -91,6 +91,7 @@ def try_zero(loss: PolicyLoss, objective: Objective) -> tuple[State, str]:
     batch = probe(torch.float64)
     blind = dataclasses.replace(batch, _advantages_A=None)
     try:
+        # A loss that reads advantages raises here, for the column is absent.
         loss(moved_logprobs(batch).requires_grad_(), blind, objective)
     except (Exception, SystemExit):
         pass
@@ -188,10 +189,12 @@ def step_gradient(
     the trainer does: weights come from the whole step. Torch's random generator starts at `seed`."""
     import torch
 
+    # Any constant would do: it scales all gradients that are compared alike.
     weights_A = action_weights(batch.actions_N, objective.normalise, constant=64).to(logprobs_A.dtype)
     gradient_A = torch.zeros_like(logprobs_A)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        # Added up as over the trainer's micro-batches and ranks, each action with its weight in the whole step.
         for rows in cuts:
             actions = rows_of_actions(batch, rows)
             leaf_A = logprobs_A[actions].detach().requires_grad_()

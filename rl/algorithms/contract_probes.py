@@ -48,6 +48,7 @@ def probe(
     def normal(scale: float, shift: float = 0.0) -> Tensor:
         return (shift + scale * torch.randn(total, generator=draw, dtype=torch.float64)).to(dtype)
 
+    # Clamped, since logprobs are not positive.
     old = normal(0.5, -1.5).clamp(max=-0.05)
     columns = {
         "old": old,

@@ -132,7 +132,7 @@ class Objective:
             (
                 "importance_cap",
                 self._has_sound_cap(),
-                "it must be a number above 0, a pair [low, high] around 1, or null",
+                "it must be a number of at least 1, a pair [low, high] around 1, or null",
             ),
             ("overlong_buffer", self.overlong_buffer >= 0, "it must not be negative"),
             ("overlong_penalty", self.overlong_penalty > 0, "it must be above 0; overlong_buffer: 0 turns it off"),
@@ -190,12 +190,12 @@ class Objective:
         return Importance("token", high=cap, outside="clip")
 
     def _has_sound_cap(self) -> bool:
-        """Return whether `importance_cap` is in bounds. A pair has 1 within it: else it would leave everything out where
-        trainer and engine agree."""
+        """Return whether `importance_cap` is in bounds. They have 1 within them, as those of `importance`: else it
+        would leave everything out where trainer and engine agree, or weigh all of it less."""
         cap = self.importance_cap
         if isinstance(cap, tuple):
             return 0 <= cap[0] <= 1 <= cap[1] and cap[0] < cap[1]
-        return cap is None or cap > 0
+        return cap is None or cap >= 1
 
 
 def _in_yaml(value: object) -> str:

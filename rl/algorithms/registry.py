@@ -28,15 +28,20 @@ def resolve(name: str, registry: Mapping[str, F], kind: str) -> F:
     module, attribute = _split(name, registry, kind)
     was_imported = module in sys.modules
     try:
-        function: object = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        if not was_imported:  # or `check_name` would ask it, and say the same in other words
-            sys.modules.pop(module, None)
-        raise ConfigError(f"{kind} '{name}': {error}; write it as `pkg.mod:fn`") from error
+        imported = importlib.import_module(module)
     except (Exception, SystemExit) as error:  # the module is somebody else's, and may raise anything
+        # Also for want of another module: only where itself or a package that it is in is missing is the name wrong.
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            raise ConfigError(f"{kind} '{name}': {error}; write it as `pkg.mod:fn`") from error
         raise ConfigError(
             f"{kind} '{name}': its module raises {type(error).__name__}: {first_line(error)}; mend it"
         ) from error
+    try:
+        function: object = getattr(imported, attribute)
+    except AttributeError as error:
+        if not was_imported:  # or `check_name` would ask it, and say the same in other words
+            sys.modules.pop(module, None)
+        raise ConfigError(f"{kind} '{name}': {error}; write it as `pkg.mod:fn`") from error
     if not callable(function):
         raise ConfigError(f"{kind} '{name}' is not a function; name one")
     return cast(F, function)

@@ -129,7 +129,9 @@ def terms_of(
 
     mask_NL = response_mask(batch, logprobs_A.dtype)
     log_prob_NL = pad(logprobs_A, mask_NL)
+    # Weights of 1 at actions, which change no value: they are there for the derivative alone.
     weights_NL = mask_NL.clone().requires_grad_()
+    # Also for a caller that wants no gradient: without one there are no terms.
     with torch.enable_grad():
         loss, metrics = function(
             old_log_prob=pad(old_A, mask_NL),
@@ -146,20 +148,21 @@ def terms_of(
             "tuple[Tensor | None, ...]",  # torch leaves None out
             torch.autograd.grad(loss, weights_NL, create_graph=True, allow_unused=True),
         )
-        terms_NL = _terms_by_gradient(loss, log_prob_NL) if gradients[0] is None else gradients[0]
+        terms_NL = _terms_by_gradient(loss, log_prob_NL, mask_NL) if gradients[0] is None else gradients[0]
     terms_A = flatten(terms_NL * mask_NL.sum(1, keepdim=True), mask_NL)
     return terms_A.to(logprobs_A.dtype), _diagnose(logprobs_A, old_A, metrics)
 
 
-def _terms_by_gradient(loss: Tensor, log_prob_NL: Tensor) -> Tensor:
+def _terms_by_gradient(loss: Tensor, log_prob_NL: Tensor, mask_NL: Tensor) -> Tensor:
     """Return [N, L] terms with the loss's gradient and, as value, its mean over sequences: for a loss without weights."""
     import torch
 
     if not log_prob_NL.requires_grad:
         return torch.zeros_like(log_prob_NL)
     (gradient_NL,) = torch.autograd.grad(loss, log_prob_NL, retain_graph=True)
-    value = loss.detach() / log_prob_NL.numel()
-    return value + gradient_NL.detach() * (log_prob_NL - log_prob_NL.detach())
+    # The caller multiplies by the actions of each sequence: every action then has the mean, however it is weighted.
+    value_N1 = loss.detach() / len(mask_NL) / mask_NL.sum(1, keepdim=True)
+    return value_N1 + gradient_NL.detach() * (log_prob_NL - log_prob_NL.detach())
 
 
 def _diagnose(logprobs_A: Tensor, old_A: Tensor, metrics: Mapping[str, float]) -> dict[str, Tensor]:

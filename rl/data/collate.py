@@ -118,9 +118,10 @@ def pack(lengths: Sequence[int], budget: int, ranks: int = 1) -> list[list[list[
 
 
 def minibatches(groups_N: Tensor, epochs: int, parts: int, seed: int) -> list[list[int]]:
-    """Return the rows of each optimiser step: `epochs` passes over a batch's sequences, shuffled by prompt and cut into `parts`
-    of equal size, or into single sequences where there are fewer. Of the prompts at most `parts` - 1 are cut apart: the others go
-    through the trunk in one step alone. A single step takes all rows in order."""
+    """Return the rows of each optimiser step: `epochs` passes over a batch's sequences, shuffled by prompt and cut into
+    `parts` of equal size. Where there are fewer sequences, parts are empty lists, so that each step keeps its learning
+    rate. Of the prompts at most `parts` - 1 are cut apart: the others go through the trunk in one step alone. A single
+    step takes all rows in order."""
     import numpy as np
 
     groups = cast("list[int]", groups_N.tolist())
@@ -129,7 +130,7 @@ def minibatches(groups_N: Tensor, epochs: int, parts: int, seed: int) -> list[li
     rows_of: dict[int, list[int]] = {}
     for row, group in enumerate(groups):
         rows_of.setdefault(group, []).append(row)
-    random, samples, parts = np.random.default_rng(seed), list(rows_of.values()), min(parts, len(groups))
+    random, samples = np.random.default_rng(seed), list(rows_of.values())
     steps: list[list[int]] = []
     for _ in range(epochs):
         order = [row for i in random.permutation(len(samples)) for row in samples[i]]

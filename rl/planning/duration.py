@@ -160,6 +160,7 @@ def _engine_rate(stage: Stage, stage_plan: StagePlan, recipe: Recipe, shape: Sha
     engines, dtype = recipe.header.engines, recipe.header.model.dtype
     longest = max(1.0, stage_plan.tokens / stage_plan.rollouts)
     length = min(longest, stage_plan.sequence_tokens or longest)
+    # Only rlvr samples step by step: in other stages all samples count as waiting at once.
     at_once = getattr(stage.config, "prompts_per_step", 0) * getattr(stage.config, "samples_per_prompt", 0)
     together = min(
         engines.vllm.get("max_num_seqs", IN_FLIGHT),

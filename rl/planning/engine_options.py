@@ -36,17 +36,17 @@ DEEPSPEED_KEYS = frozenset(
         "data_types",
         "dataloader_drop_last",
         "disable_allgather",
+        "disable_python_gc",
         "dump_state",
         "eigenvalue",
         "elasticity",
         "flops_profiler",
-        "fp16",
-        "",
         "gradient_accumulation_steps",
         "gradient_clipping",
         "gradient_predivide_factor",
         "graph_harvesting",
         "hybrid_engine",
+        "log_level",
         "memory_breakdown",
         "nebula",
         "optimizer",
@@ -108,6 +108,7 @@ def check(recipe: Recipe) -> list[str]:
 
 
 def _unknown(options: Iterable[str], known: object, place: str, who: str) -> list[str]:
+    # Only where there are options to look up: the library's source is read and parsed for it.
     names = known() if options and callable(known) else frozenset()
     lines: list[str] = []
     for key in options if names else ():

@@ -12,6 +12,7 @@ from rl.planning.memory import SHARE
 from rl.planning.result import Plan
 from rl.recipe import Recipe
 from rl.units import GIB, size
+from rl.workers.deepspeed_settings import offloads_optimizer
 from rl.workers.placement import total
 
 BUSY = 0.9
@@ -29,7 +30,9 @@ def add_memory(recipe: Recipe, shape: Shape, plan: Plan) -> None:
     plan.notes += [f"{place}: the model is not here; its memory is not estimated" for place in unknown]
     if "engine" in recipe.roles:
         _check_engine(recipe, shape, plan)
-    if plan.gpu and plan.gpu_memory and plan.machines and total(plan.placed)[1] <= plan.machines.gpus:
+    # Without actors, as where all is read from files, there is nothing to hold against the GPUs.
+    held = plan.gpu and plan.gpu_memory and plan.placed
+    if held and plan.machines and total(plan.placed)[1] <= plan.machines.gpus:
         _check_gpus(recipe, shape, plan)
     if not plan.gpu:
         _check_host(plan)
@@ -48,6 +51,7 @@ def _estimate(recipe: Recipe, shape: Shape, plan: Plan) -> None:
     judges = [memory.judge_plan(name, judge, plan.gpu, plan.gpu_memory) for name, judge in recipe.judges.items()]
     plan.roles = [*memory.role_plans(recipe, shape, micro_batch, plan.gpu, plan.gpu_memory), *judges]
     shares = plan.gpu and plan.placement == "colocated" and len(plan.roles) > 1
+    # A recipe that names one of these decides itself how much an engine takes.
     options = {SHARE, memory.CACHE} & recipe.header.engines.vllm.keys()
     if shares and plan.gpu_memory and "engine" in recipe.roles and not options:
         seats = [seat for bundle in plan.seats for seat in bundle if any(actor.role == "engine" for actor in seat)]
@@ -98,11 +102,15 @@ def _check_host(plan: Plan) -> None:
 
 def _check_host_of_gpus(plan: Plan, present: int) -> None:
     """Add a note where the host's memory does not hold what leaves the GPUs."""
-    need = sum(role.host * role.count for role in plan.roles)
-    need += sum(role.parts["weights"] * role.count for role in plan.roles if role.role == "engine")  # asleep
-    if need > present:
+    need, asleep = sum(role.host * role.count for role in plan.roles), 0.0
+    # Engines with GPUs of their own never sleep. By `ipc` the others drop their weights later, but not before their
+    # first load.
+    if plan.placement == "colocated":
+        asleep = sum(role.parts["weights"] * role.count for role in plan.roles if role.role == "engine")
+    if need + asleep > present:
+        what = "optimizer states and sleeping engines" if asleep else "optimizer states"
         plan.notes.append(
-            f"memory: {size(need)} of optimizer states and sleeping engines wait in the host's memory, which has "
+            f"memory: {size(need + asleep)} of {what} wait in the host's memory, which has "
             f"{size(present)}; set trainer.offload_between_turns=false or train an adapter (model.lora={{rank: 16}})"
         )
 
@@ -127,7 +135,7 @@ def _check_gpus(recipe: Recipe, shape: Shape, plan: Plan) -> None:
 def _find_fix(recipe: Recipe, shape: Shape, plan: Plan) -> str | None:
     """Return the overrides, as few as there are, with which the recipe fits; None where none of those tried do."""
     share = recipe.header.engines.vllm.get(SHARE)
-    changes: dict[str, Recipe] = {}
+    # The share that the recipe fixes is looked at first: without it one is chosen that leaves room for the trainers.
     if share is not None:
         rest = {key: value for key, value in recipe.header.engines.vllm.items() if key != SHARE}
         trial = replace(plan, roles=[], engine_share=None)
@@ -150,6 +158,7 @@ def _find_fix(recipe: Recipe, shape: Shape, plan: Plan) -> str | None:
 def _fits(recipe: Recipe, shape: Shape, plan: Plan) -> bool:
     """Return whether a changed recipe fits the GPUs."""
     longest = recipe.max_sequence_tokens
+    # A sequence beyond the budget makes a micro-batch alone (`rl.data.collate.pack`).
     budget = max(recipe.header.trainer.tokens_per_microbatch, longest)
     stages = [replace(stage, micro_batch=min(stage.micro_batch, budget)) for stage in plan.stages]
     trial = replace(plan, stages=stages, roles=[], engine_share=None)
@@ -173,8 +182,8 @@ def _candidates(recipe: Recipe) -> dict[str, Recipe]:
         changes["model.gradient_checkpointing=true"] = _with(recipe, model={"gradient_checkpointing": True})
     if header.trainer.zero_stage < 3 and header.trainer.ranks > 1:
         changes["trainer.zero_stage=3"] = _with(recipe, trainer={"zero_stage": 3})
-    if not memory.offloads_optimizer(options):
-        zero = {**(options.get("zero_optimization") or {}), **OFFLOAD}
+    if not offloads_optimizer(options):
+        zero = {**options.get("zero_optimization", {}), **OFFLOAD}
         name = "trainer.deepspeed.zero_optimization.offload_optimizer.device=cpu"
         changes[name] = _with(recipe, trainer={"deepspeed": {**options, "zero_optimization": zero}})
     if not header.model.lora:

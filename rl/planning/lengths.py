@@ -76,6 +76,7 @@ class TokenCounter:
         """Return (tokens, prompt) of the longest."""
         by_text = sorted(prompts, key=lambda prompt: -len(_text(prompt, with_answer).encode("utf-8", "replace")))
         by_sound = sorted(prompts, key=_sound_bytes, reverse=True) if self._token_rate else []
+        # The longest text and the longest sound may belong to two prompts.
         candidates = [*by_text[:LONGEST], *by_sound[:LONGEST]]
         counts = [self._count(_text(prompt, with_answer)) + self._sound(prompt) for prompt in candidates]
         tokens = max(counts)

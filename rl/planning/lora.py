@@ -97,6 +97,7 @@ def _low_rates(stage: Stage) -> list[str]:
             continue
         if field.name == "critic_optimizer" and "critic" not in stage.config.roles:
             continue
+        # The kind's default suits all weights: a recipe that names no rate has it beside an adapter too.
         full = cast("OptimizerConfig", field.default_factory()).learning_rate
         rate = cast("OptimizerConfig", getattr(stage.config, field.name)).learning_rate
         if rate < LEAST_FACTOR * full:

@@ -14,6 +14,7 @@ from rl.planning.formulas import Memory
 from rl.planning.lora import trained_parameters
 from rl.planning.trainer_memory import CUDA_CONTEXT, Settings, host_bytes, trainer_memory
 from rl.units import GIB, amount, size
+from rl.workers.deepspeed_settings import offloads_optimizer
 from rl.workers.placement import roles
 from rollouts.engine_options import running_samples
 
@@ -80,6 +81,7 @@ def role_plans(
     """Return the memory of every role of the recipe but judges, when a rank trains on at most `micro_batch` tokens at once, on
     GPUs of `gpu_memory` bytes (0: not known), of which an engine takes the `share`, where that is chosen."""
     header, model = recipe.header, recipe.header.model
+    # An encoder that learns in some stage is counted with what learns.
     shape = replace(shape, frozen=0) if any(stage.facts.teaches_encoder for stage in recipe.stages) else shape
     settings = trainer_settings(recipe, shape, micro_batch, gpu)
     plans: list[RolePlan] = []
@@ -116,13 +118,6 @@ def trainer_settings(recipe: Recipe, shape: Shape, micro_batch: int, gpu: bool) 
     )
 
 
-def offloads_optimizer(options: Mapping[str, Any]) -> bool:
-    """Return whether these options of DeepSpeed keep the optimizer in the host's memory."""
-    zero: Any = options.get("zero_optimization") or {}
-    offload: Any = (zero.get("offload_optimizer") if isinstance(zero, Mapping) else None) or {}
-    return isinstance(offload, Mapping) and offload.get("device", "none") not in ("none", None)
-
-
 def judge_plan(name: str, judge: JudgeConfig, gpu: bool, gpu_memory: float) -> RolePlan:
     """Return the memory of a judge: that of an engine which never sleeps. All 0 where its model is not here, or is broken."""
     try:
@@ -154,6 +149,7 @@ def engine_share(actors: Sequence[RolePlan], gpu_memory: float) -> float:
     """Return the share of a GPU that an engine may take beside these actors at rest, in hundredths."""
     beside = sum(actor.resting for actor in actors if actor.role != "engine")
     scoring = sum(actor.bytes - actor.resting for actor in actors if actor.role == "reward_model")
+    # Rounded down below, so that the reserve stays whole.
     share = 1 - RESERVE - (beside + scoring) / gpu_memory
     return max(0.0, min(LARGEST_SHARE, floor(share * 100) / 100))
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.shape import BYTES, Shape, read_shape
+from models.shape import Shape, read_shape
 from models.supported import find_unsupported_key
 from rl.data.inspection import DataFacts, inspect
 from rl.data.mixture import weights_of
@@ -29,7 +29,6 @@ from rl.planning import (
     lag,
     lengths,
     lora,
-    memory,
     origins,
     requirements,
     sharing,
@@ -72,6 +71,7 @@ def plan(recipe: Recipe, out: Path | None = None, devices: Devices | None = None
     if present:
         result.problems += requirements.libraries(recipe)
     result.problems += engine_options.check(recipe)
+    # Models of a recipe that is planned for other machines need be whole there, not here.
     (result.problems if present or out else result.notes).extend(requirements.models(recipe))
     shape = _model(recipe, result)
     for name, judge in header.judges.items():
@@ -99,12 +99,9 @@ def plan(recipe: Recipe, out: Path | None = None, devices: Devices | None = None
     if shape is not None:
         add_memory(recipe, shape, result)
         add_transfer(recipe, shape, result)
-        if result.present and {"engine", "policy"} <= recipe.roles and os.path.isdir("/dev/shm"):
-            weights = BYTES[header.model.dtype] * shape.parameters
-            result.notes += memory.object_store_notes(weights, shutil.disk_usage("/dev/shm").free)
         _disk(recipe, shape, result, out or Path("runs"))
         duration.add_durations(recipe, shape, result)
-    result.notes += lag.describe_times(recipe, result)
+    result.notes += lag.describe_times(recipe, result)  # last: it reads the stages' seconds
     return result
 
 

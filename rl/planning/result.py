@@ -78,6 +78,7 @@ class Plan:
     def seats(self) -> list[list[list[RolePlan]]]:
         """Return the actors on each device of each bundle."""
         of = {role.role: role for role in self.roles}
+        # Where the model's shape is not known `roles` is empty, and so is every seat.
         return [[[of[name] for name, _ in seat if name in of] for seat in bundle.devices] for bundle in self.placed]
 
     @property

@@ -15,6 +15,7 @@ def check(recipe: Recipe, _facts: object, heads: int) -> tuple[list[str], list[s
     size = trainer.sequence_parallel
     for count, thing in ((trainer.ranks, "trainer.ranks"), (heads, "attention heads of the model")):
         if count % size:
+            # Of both numbers: the advice must not fail at the other one.
             divisors = [n for n in range(1, count + 1) if not trainer.ranks % n and not heads % n]
             problems.append(
                 f"trainer.sequence_parallel: {size} does not divide the {count} {thing}; "

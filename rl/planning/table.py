@@ -28,6 +28,7 @@ Bundle = tuple[float, int, tuple[str, ...], float]  # (CPUs, GPUs, actors, bytes
 def as_json(plan: Plan) -> dict[str, Any]:
     """Return the plan as JSON values; memory and disk in bytes, `bundles` grouped by the actors on them."""
     values = asdict(plan)
+    # `asdict` leaves properties out.
     values["roles"] = [{**asdict(role), "bytes": role.bytes} for role in plan.roles]
     values["bundles"] = [
         {"count": count, "cpus": cpus, "gpus": gpus, "actors": list(actors), "bytes": need}
@@ -149,7 +150,7 @@ def _group_bundles(plan: Plan) -> Counter[Bundle]:
 
 
 def _describe_placement(plan: Plan) -> str:
-    """Return `spread, 2 CPUs of 8 here: [1 CPU: engine]; [1 CPU: policy]`."""
+    """Return `split, 2 CPUs of 8 here: [1 CPU: engine]; [1 CPU: policy]`."""
     if not plan.placed:
         return "none: what the stages read is there already"
     groups: list[str] = []

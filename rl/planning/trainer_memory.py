@@ -113,6 +113,7 @@ def _add_activations(memory: Memory, s: Settings, shape: Shape, count: int, lear
     layer = WORKING[keep] * shape.layer_activations(s.dtype, s.longest) * s.tokens
     head = 0.0 if values else _head_bytes(s, shape, learns)
     stepping = _stepping(count, s) if learns else 0.0
+    # The step begins when activations are gone, and torch gives it their memory: the larger of the two counts.
     if stepping > per_layer * s.tokens + max(layer, head) and s.gpu:
         return memory.add("activations", stepping, "while the optimizer steps", rests=False)
     parts = {
@@ -133,8 +134,11 @@ def _head_bytes(s: Settings, shape: Shape, learns: bool) -> float:
     b, logits, matrix = BYTES[s.dtype], 4 * s.tokens * shape.vocabulary, shape.vocabulary * shape.hidden
     trains = learns and s.trained is None
     if s.gpu:
+        # A slice's logits in float32 and their gradient in the model's type, the states' gradient in float32, and the
+        # head's own, as `models/sliced_logprobs.py` keeps them.
         piece = logits / max(1, ceil(logits / SLICE_BYTES))
         return piece * (1 + b / 4 * learns) + 4 * s.tokens * shape.hidden * learns + b * matrix * trains
+    # Two buffers of a chunk serve all of them (`models/logprobs.py`); the head's gradient is summed in float32.
     piece, is_rounded = min(CHUNK_BYTES, logits), b < 4  # in bfloat16 products exist beside their copies in float32
     return piece * (2 + 0.5 * is_rounded) + (4 + 2 * is_rounded) * matrix * trains
 
@@ -176,6 +180,7 @@ def host_bytes(role: str, shape: Shape, settings: Settings) -> float:
     inputs = shape.layers * BYTES[s.dtype] * shape.hidden * s.tokens if s.offloads_inputs and learns else 0.0
     if not (s.leaves or s.cpu_optimizer):
         return inputs
+    # Master weights 4, which only ZeRO has; of what learns AdamW's moments 8 and gradients in float32 4.
     return inputs + ((4 if s.stage else 0) + (12 if learns else 0)) * count / (s.ranks if s.stage else 1)
 
 

@@ -24,6 +24,7 @@ def stage_plan(
     rows: dict[str, int | None] = {}
     for name, limit in limits(config.data, config.reads[0].limit).items():
         have = available.get(name)
+        # Where nobody knows how many there are the limit stands for them: a plan's counts are upper bounds.
         rows[name] = have if limit is None or (have is not None and have < limit) else limit
     known_rows = {name: count for name, count in rows.items() if count is not None}
     total = sum(known_rows.values()) if len(known_rows) == len(rows) else None

@@ -122,19 +122,23 @@ def run(config: Config, context: Context) -> Outcome:
 def arbitrate(
     samples: Sequence[Sample], prompts: Mapping[str, Prompt], config: Config, fused: Mapping[str, str]
 ) -> list[Choice]:
-    """Return a choice for each sample that can be one: that ended by itself and holds no sign of the form."""
+    """Return a choice for each sample that can be one: that ended by itself, without an error, and holds no sign of the
+    form."""
     return [
         _choose(sample, prompts[sample.prompt], config, fused.get(sample.prompt))
         for sample in samples
-        if not sample.truncated and not any(sign in sample.response for sign in SIGNS)
+        # A sign within a transcript would be read as the form's own: as a question, or as an action.
+        if not sample.truncated and sample.error is None and not any(sign in sample.response for sign in SIGNS)
     ]
 
 
 def first_answers(samples: Iterable[Sample]) -> dict[str, str]:
-    """Return {prompt: the answer of its first sample that ended by itself}."""
+    """Return {prompt: the answer of its first sample, by number, that ended by itself and without an error}."""
     answers: dict[str, str] = {}
-    for sample in samples:
-        if not sample.truncated:
+    # The last line of a sample counts: one that was judged again has an earlier line with its error.
+    last_lines = {sample.key: sample for sample in samples}
+    for sample in sorted(last_lines.values(), key=lambda s: s.sample):
+        if not sample.truncated and sample.error is None:
             answers.setdefault(sample.prompt, sample.response)
     return answers
 
@@ -145,6 +149,7 @@ def _choose(sample: Sample, prompt: Prompt, config: Config, fused: str | None) -
 
     own, external, gold = sample.response, candidate_of(prompt), prompt.answer or ""
     if config.compare == "answer":
+        # As text, without the reward's verifiers: the external answer has never been judged.
         own_is_right, external_is_right = (normalise_text(text) == normalise_text(gold) for text in (own, external))
         action = choose_by_answer(own_is_right, external_is_right)
         return Choice(sample, own, external, action, own_is_right)

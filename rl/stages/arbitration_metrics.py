@@ -32,7 +32,7 @@ from rl.data.arbitration import (
 from rl.think import THINK_CLOSE
 
 if TYPE_CHECKING:
-    from rl.types import Rollout, Scored
+    from rl.types import Prompt, Rollout, Scored
     from rollouts.chat_format import ChatFormat
 
 PREFIX = "arbitration"
@@ -59,6 +59,12 @@ class Decision:
     """Probability of the action's text after what was written before it; NaN without an action."""
 
 
+def check_candidates(prompts: Sequence[Prompt]) -> None:
+    """Raise ValueError for a prompt of `arbitration_metrics` whose external transcript is none."""
+    for prompt in filter(_is_measured, prompts):
+        candidate_of(prompt)
+
+
 def arbitration_metrics(samples: Sequence[Scored], chat: ChatFormat) -> dict[str, float]:
     """Return the measures; none where no prompt has an external transcript. With intervals over prompts: accuracy of one's own
     transcripts (`own`), of the candidates (`external`), of the better of both (`oracle`), of the majority, of the actions dealt
@@ -67,11 +73,7 @@ def arbitration_metrics(samples: Sequence[Scored], chat: ChatFormat) -> dict[str
     often it is right (`calibration_error`)."""
     from rl.stages.scoring import with_interval
 
-    decisions = [
-        _decide(s, chat)
-        for s in samples
-        if s.verdict.error is None and FIELD in s.rollout.prompt.fields and s.rollout.prompt.answer
-    ]
+    decisions = [_decide(s, chat) for s in samples if s.verdict.error is None and _is_measured(s.rollout.prompt)]
     if not decisions:
         return {}
     actions = [d.action for d in decisions]
@@ -105,6 +107,7 @@ def gap_closed(decisions: Sequence[Decision]) -> dict[str, float]:
     nothing where there is no gap. It is a ratio of means, so whole prompts are drawn anew for it."""
     right = np.array([*by_prompt(decisions, lambda d: d.is_right).values()])
     own = np.array([*by_prompt(decisions, lambda d: d.own_is_right).values()])
+    # Sample by sample, then averaged: an oracle chooses between the two candidates of each sample.
     best = np.array([*by_prompt(decisions, lambda d: d.own_is_right or d.external_is_right).values()])
     gap = best.mean() - own.mean()
     if gap <= 0:
@@ -139,9 +142,16 @@ def action_probability(rollout: Rollout, action: Action, chat: ChatFormat) -> fl
     end = bisect_left(range(len(ids) + 1), True, key=lambda count: sign in answer_so_far(count))
     start = end - 1
     beginnings = tuple(sign[:length] for length in range(1, len(sign)))
+    # Back to the first token of the sign, which may be spelt by several.
     while start > 0 and answer_so_far(start).endswith(beginnings):
         start -= 1
+    # `logprobs` has entries for actions alone, as `ids` has.
     return float(np.exp(rollout.logprobs[start:end].sum()))
+
+
+def _is_measured(prompt: Prompt) -> bool:
+    """Return whether a prompt has an external transcript, and a gold to compare it with."""
+    return FIELD in prompt.fields and bool(prompt.answer)
 
 
 def _decide(scored: Scored, chat: ChatFormat) -> Decision:
@@ -171,6 +181,7 @@ def _decide(scored: Scored, chat: ChatFormat) -> Decision:
 
 def _is_right(text: str, gold: str) -> bool:
     words = transcript_words(gold)
+    # Nothing is right where the gold has no words, an empty transcript neither.
     return transcript_words(text) == words != []
 
 
@@ -194,7 +205,7 @@ def _majorities(samples: Sequence[Scored]) -> list[float]:
 
     values: list[float] = []
     for group in group_by_prompt(samples).values():
-        if group and FIELD in group[0].rollout.prompt.fields and group[0].rollout.prompt.answer:
+        if group and _is_measured(group[0].rollout.prompt):
             prompt = group[0].rollout.prompt
             votes = [transcript_in(s.rollout.reasoning) for s in group] + hypotheses_of(prompt)
             values.append(float(_is_right(majority(votes), str(prompt.answer))))

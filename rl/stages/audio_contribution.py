@@ -22,7 +22,7 @@ GIVEN_AWAY = 0.9
 WANTED_POWER = 0.95
 """Share of such questions that should be found."""
 MOST_SAMPLES = 500
-"""Samples up to which `samples_needed` looks."""
+"""Samples up to which `samples_needed` looks, and that a control's own `samples` may be."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,25 @@ def count_options(prompt: Prompt) -> int:
     count = (
         len(read_options(options)) if isinstance(options, Mapping | Sequence) and not isinstance(options, str) else 0
     )
+    # One option is no choice: with a chance of 1 no answer could be evidence.
     return count if count > 1 else 0
+
+
+def exactly(right: int, samples: int, chance: float) -> float:
+    """Return the probability that `right` of `samples` answers are right where each is by `chance`."""
+    wrong = samples - right
+    if samples <= MOST_SAMPLES:
+        return math.comb(samples, right) * chance**right * (1 - chance) ** wrong
+    if chance == 1:
+        return float(not wrong)
+    # By logarithms: the number of ways to choose 550 of 1,100 is no float any more.
+    ways = math.lgamma(samples + 1) - math.lgamma(right + 1) - math.lgamma(wrong + 1)
+    return math.exp(ways + right * math.log(chance) + wrong * math.log1p(-chance))
 
 
 def tail(right: int, samples: int, chance: float) -> float:
     """Return the probability that at least `right` of `samples` answers are right where each is by `chance`."""
-    return sum(math.comb(samples, k) * chance**k * (1 - chance) ** (samples - k) for k in range(right, samples + 1))
+    return sum(exactly(k, samples, chance) for k in range(right, samples + 1))
 
 
 def fewest_to_drop(samples: int, chance: float, level: float) -> int | None:
@@ -70,7 +83,7 @@ def fewest_to_drop(samples: int, chance: float, level: float) -> int | None:
     right do."""
     fewest, probability = None, 0.0
     for right in range(samples, -1, -1):  # from the top, so that the tail grows term by term
-        probability += math.comb(samples, right) * chance**right * (1 - chance) ** (samples - right)
+        probability += exactly(right, samples, chance)
         if probability > level:
             break
         fewest = right
@@ -84,8 +97,10 @@ def power(samples: int, chance: float, level: float, accuracy: float) -> float:
 
 
 def samples_needed(chance: float, level: float) -> int | None:
-    """Return the fewest samples from which on WANTED_POWER of the questions are found that are right without the sound in
-    GIVEN_AWAY of cases; None where MOST_SAMPLES do not do."""
+    """Return the fewest samples with which WANTED_POWER of the questions are found that are right without the sound in
+    GIVEN_AWAY of cases; None where MOST_SAMPLES do not do. A few more may find fewer: where one more right answer is
+    asked for, the power falls."""
+    # Then guessing is as good as knowing, and no number of samples tells them apart.
     if chance >= GIVEN_AWAY:
         return None
     for samples in range(1, MOST_SAMPLES + 1):

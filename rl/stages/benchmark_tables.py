@@ -164,6 +164,7 @@ def _figure(
             left_out += 1
         else:
             values.setdefault(prompt.id, []).append(value)
+    # By item first: samples of one item are not independent, and the interval is over items.
     means = {id: sum(of_prompt) / len(of_prompt) for id, of_prompt in values.items()}
     tables = {table: _table(table, means, prompts) for table in benchmark.tables}
     figure = Figure(name, note, scale, _cell("all", list(means.values())), left_out, tables)

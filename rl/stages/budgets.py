@@ -35,12 +35,17 @@ class Questions:
 
     def answer_within(self, budget: int, samples: Sequence[Scored]) -> list[Scored]:
         """Return the samples with at most `budget` tokens of their chains: those within it stay as they are, the chain of
-        the others is cut, closed, and answered anew."""
+        the others is cut, closed, and answered anew. Where the limit leaves no room for an answer behind the cut, a
+        sample stays as it is too: the limit has cut it there, or a few tokens on."""
         openings: dict[tuple[str, int], list[int]] = {}
         for s in samples:
             actions = _actions(s)
-            if self.sampler.chat.chain_length(actions) > budget:
-                openings[s.rollout.prompt.id, s.rollout.sample] = [*actions[:budget], *self.sampler.chat.closing]
+            # From the ids themselves: a text that is encoded again may come out as other tokens.
+            opening = [*actions[:budget], *self.sampler.chat.closing]
+            # What the policy did not write is the prompt: no environment answers where chains are cut.
+            room = self.config.max_sequence_tokens - (len(s.rollout.tokens) - len(actions))
+            if self.sampler.chat.chain_length(actions) > budget and len(opening) < room:
+                openings[s.rollout.prompt.id, s.rollout.sample] = opening
         short_enough = [s for s in samples if (s.rollout.prompt.id, s.rollout.sample) not in openings]
         answers = self.scorer.collect(
             self.sampler.generate(
@@ -55,6 +60,7 @@ class Questions:
         )
         chat = self.sampler.chat
         answers = [refuse_second_chain(s, chat.written(_actions(s))) for s in answers]  # what opens them is no action
+        # In the order that they had: a vote takes the first samples of each prompt.
         return sorted([*short_enough, *answers], key=lambda s: (s.rollout.prompt.id, s.rollout.sample))
 
 
@@ -92,6 +98,7 @@ def budget_curve(
         if budget == "full":
             answers, used = samples, lengths
         else:
+            # Of the chains alone: a second one behind the cut has its own metric.
             answers, used = questions.answer_within(budget, samples), [min(length, budget) for length in lengths]
         for name, value in _accuracies(answers, votes).items():
             head, slash, bound = name.partition("/")

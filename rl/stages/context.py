@@ -78,6 +78,7 @@ class Context:
         """Yield the recipe's reward service, or one of the stage's own `reward` for as long as it is needed. Raises
         ValueError when a verifier fails its own gold cases."""
         if reward is None:
+            # Not closed behind the block: it is the run's, and later stages judge by it.
             yield self.rewards
             return
         assert self.service is not None, "a reward of the stage's own needs somebody to start its service"
@@ -102,7 +103,9 @@ class Context:
         from rl.data.pairs import pairs_of
         from rl.data.stage_outputs import load_pairs
 
+        # The name of a data set comes back as it is, also where a file is called so: `split` chooses among its rows.
+        # Those of a `pairs` stage are of the split that it sampled.
         file = self.artifact("pairs", name)
-        if file.is_file():
-            return load_pairs(file, self.lookup(name))[:limit]
-        return pairs_of(self.data(name, split, limit), f"data.{name}")
+        if file == Path(name):
+            return pairs_of(self.data(name, split, limit), f"data.{name}")
+        return load_pairs(file, self.lookup(name))[:limit]

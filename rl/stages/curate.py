@@ -7,6 +7,7 @@ the same model, prompts and settings reads it instead of sampling again.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
@@ -15,10 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rewards.resolve import find_source
 from rl.audio import fingerprint
 from rl.config import ConfigError
 from rl.data.arrow import read_columns
 from rl.data.controls import CONTROLS
+from rl.functions import parse_file
 from rl.stages.context import Context, Outcome
 from rl.stages.guessing import SilentAnswers, guess_chances
 from rl.stages.kind import Kind
@@ -37,6 +40,7 @@ from rl.stages.workload import StagePlan, Work, rollouts_in_words, temperature_i
 
 if TYPE_CHECKING:
     from rl.types import Prompt, Scored
+    from rollouts.episodes import Environment
 
 FILE = "difficulty.parquet"
 
@@ -92,8 +96,12 @@ def run(config: Config, context: Context) -> Outcome:
         "reward": asdict(context.rewards.config),
         "seed": context.seed,
     }
+    specs = [part.verifier for part in context.rewards.config.judging]
     if environment := context.environment:
         conditions["environment"] = repr(environment)
+        specs += functions_of(environment)
+    if code := user_code(specs, context.rewards.folder):
+        conditions["code"] = code
     key = fingerprint_of(config, context.model, prompts, conditions)
     rows = _read_cached(config, Path(config.reuse) if config.reuse else path, key, context.say)
     is_reused = rows is not None
@@ -103,8 +111,10 @@ def run(config: Config, context: Context) -> Outcome:
             ask_without_sound(name, rows, prompts, config, context)
     elif not (config.least or config.controls):  # the file may have been made with another `keep`
         rows = [{**row, "keep": is_medium(row["correct"], row["k"], config)} for row in rows]
+    # In both places whichever they were read from: later stages look in the stage's folder, other runs at `reuse`.
     for target in {path, *([Path(config.reuse)] if config.reuse else [])}:
         write_difficulty(target, rows)
+    # Without prompts of which a sample erred: how hard these are is not known.
     histogram = [
         sum(row["correct"] == c and row["k"] == config.samples for row in rows) for c in range(config.samples + 1)
     ]
@@ -139,6 +149,37 @@ def kept_ids(path: Path) -> set[str]:
     return {row["id"] for row in rows if row["keep"]}
 
 
+def functions_of(environment: Environment) -> list[str]:
+    """Return the functions of an environment as the recipe names them."""
+    from rollouts.environments.service import EnvironmentService
+
+    if not isinstance(environment, EnvironmentService):
+        return []
+    config = environment.config
+    return [name for name in (config.step, *(tool.tool for tool in config.tool_configs)) if name is not None]
+
+
+def user_code(specs: Sequence[str], folder: Path | None) -> list[str]:
+    """Return digests of the files behind `file.py:fn` and `pkg.mod:fn`, and of the modules beside them that they
+    import: of an edited verifier the verdicts are others. Nothing is executed."""
+    pending = [find_source(spec, "reuse", folder)[0] for spec in specs if ":" in spec]
+    files: set[Path] = set()
+    while pending:
+        file = pending.pop()
+        if file is None or file in files:  # None: a compiled module
+            continue
+        files.add(file)
+        for node in ast.walk(parse_file(file)):
+            names: list[str] = []
+            if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and not node.module):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module]
+            neighbours = [file.parent / f"{name.partition('.')[0]}.py" for name in names]
+            pending += [neighbour for neighbour in neighbours if os.path.isfile(neighbour)]
+    return sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+
+
 def fingerprint_of(config: Config, model: Path, prompts: Sequence[Prompt], conditions: Mapping[str, object]) -> str:
     """Return a digest of everything the difficulties depend on: weights, tokenizer and chat template, prompts with all that
     verifiers see of them, the stage's settings, and what else of the recipe counts (`conditions`)."""
@@ -151,7 +192,7 @@ def fingerprint_of(config: Config, model: Path, prompts: Sequence[Prompt], condi
     leaves_alone = ("reuse", "model", "limit", *(() if later_filters else ("keep", "least", "controls")))
     settings = {key: value for key, value in asdict(config).items() if key not in leaves_alone}
     questions = [(p.id, [asdict(m) for m in p.messages], p.answer, p.source, dict(p.fields)) for p in prompts]
-    sounds = [fingerprint(clip) for prompt in prompts for clip in prompt.clips]
+    sounds = [fingerprint(clip) for prompt in prompts for clip in (*prompt.clips, *prompt.later)]
     digest.update(json.dumps([settings, conditions, questions, sounds], default=str).encode())
     return digest.hexdigest()[:16]
 
@@ -190,6 +231,7 @@ def ask_without_sound(
     that could not be tested."""
     from rl.stages.scoring import Scorer, by_prompt, is_correct
 
+    # Looked up anew for each control: what one of them drops the next need not ask.
     test, ids_so_far = config.controls[name], {row["id"] for row in rows if row["keep"]}
     prompts_with_sound = [prompt for prompt in prompts if prompt.id in ids_so_far and prompt.clips]
     samples = config.control_samples(name)
@@ -206,9 +248,12 @@ def ask_without_sound(
         )
     groups = by_prompt(scored)
     right = {id: [is_correct(sample) for sample in group] for id, group in groups.items()}
+    # Also prompts without an answer, such as one with no other to swap its sound with: `apply_control` drops what it
+    # finds among the chances and not among the answers.
     silent = [
         SilentAnswers(
             prompt,
+            # As the verifier read it, so that "B" and "(B)" count as one habit.
             [sample.verdict.read or sample.rollout.response for sample in groups.get(prompt.id, ())],
             sum(right.get(prompt.id, ())),
         )

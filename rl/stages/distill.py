@@ -119,6 +119,7 @@ def run(config: Config, context: Context) -> Outcome:
     sources, counts, selection_drops = _questions(config, context, reward)
     prompts = {prompt.id: prompt for of_source in sources.values() for prompt in of_source}
     samples, before, drops_before = list[Sample](), dict[str, int](), dict[str, int]()
+    # Without a prompt nothing is asked: the error below then shows the funnel.
     if prompts and config.chains is not None:
         samples, before, drops_before = collect_chains(config.chains, config, context, sources)
     elif prompts:
@@ -163,6 +164,7 @@ def _questions(
     if config.select_by is None:
         return sources, counts, {}
     counts |= {"eligible": sum(map(len, sources.values()))} if config.select else {}
+    # Behind `select`, which costs nothing: only what passes is put to the verifier.
     sources, drop_counts = select_questions(config.select_by, context, sources, reward)
     counts["selected"] = sum(map(len, sources.values()))
     return sources, counts, {reason: count for reason, count in drop_counts.items() if count}

@@ -116,12 +116,14 @@ def train(
             # Pair i is the batch's sequences 2i (chosen) and 2i + 1 (rejected).
             step_batch = batch.select([sequence for i in rows for sequence in (2 * i, 2 * i + 1)])
             rate = config.optimizer.rate(step - 1, total)
+            # One optimiser step, over all rows of the step's batch.
             policy_metrics = policy.update_pairs(step_batch, [range(len(step_batch))], [rate], config.preference).get()
             metrics = {"grad_norm/policy": policy_metrics.pop("grad_norm"), "learning_rate": rate, **policy_metrics}
             recent.append(policy_metrics)
             context.tracker.record(step, metrics | {"time/step": time.monotonic() - began})
             progress.advance(step, metrics)
             if config.is_due(step, total):
+                # With the last metrics: the stage's result is a mean over steps, some of which may lie before a resume.
                 state = {"drawn": curriculum.position, "recent": list(recent)}
                 checkpoints.save(step, state, policy.save, config.counts(step))
     if not recent:

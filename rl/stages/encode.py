@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from models.augment import AugmentConfig
-from rl.config import did_you_mean
+from rl.config import did_you_mean, shorten
 from rl.stages.context import Context, Outcome
 from rl.stages.kind import Kind
 from rl.stages.settings import Read, TrainingConfig
@@ -59,6 +59,7 @@ def plan(config: Config, work: Work) -> StagePlan:
         f"{steps_in_words(steps)} of {many(config.clips_per_step, 'clip')}; "
         f"learns {', '.join(config.labels) if config.labels else 'all labels'}"
     )
+    # No sequences: clips go through the encoder alone, and there are no tokens to count.
     return work.plan(summary, steps=steps)
 
 
@@ -73,6 +74,13 @@ def run(config: Config, context: Context) -> Outcome:
     }
     curriculum = Mixture(sources, weights_of(config.data), context.seed)
     classes = classes_of([prompt for prompts in sources.values() for prompt in prompts], config.labels)
+    held_out: list[Prompt] = []
+    if config.held_out is not None:  # before training, which a split without labels would cost
+        # Only labels that have a head: one that no clip in training had cannot be predicted.
+        prompts = context.prompts(config.data, config.held_out, None)
+        held_out = prompts_with_labels(
+            prompts, list(classes), f"{context.name}.held_out", "name a split whose rows do, or null"
+        )
     policy, total = context.cluster.policy, config.steps(len(curriculum))
     policy.load_encoder(context.model, context.cluster.model, config.optimizer, [len(c) for c in classes.values()])
     context.tracker.rewind(0)  # without checkpoints a stage that was killed begins again
@@ -90,32 +98,48 @@ def run(config: Config, context: Context) -> Outcome:
             progress.advance(step, metrics)
     policy.export(context.folder / "model")
     counts = {"clips": total * config.clips_per_step, "steps": total}
-    metrics = {"loss": loss} | measure(config, context, classes)
+    metrics = {"loss": loss} | measure(held_out, context, classes)
     return Outcome(metrics, {"model": str(context.folder / "model")}, counts)
 
 
-def measure(config: Config, context: Context, classes: Mapping[str, Sequence[str]]) -> dict[str, float]:
+def measure(prompts: Sequence[Prompt], context: Context, classes: Mapping[str, Sequence[str]]) -> dict[str, float]:
     """Return `accuracy/LABEL` of the heads on held-out clips; classes never seen in training count as wrong."""
-    if config.held_out is None:
+    if not prompts:
         return {}
-    prompts = prompts_with_labels(context.prompts(config.data, config.held_out, None), list(classes), context.name)
     right = context.cluster.policy.classify([p.clips[0] for p in prompts], targets(prompts, classes)).get()
     metrics: dict[str, float] = {}
     for i, name in enumerate(classes):
-        count = sum(name in prompt.fields["labels"] for prompt in prompts)
+        # Of the clips that have the label: those without it have target -1, which is no class, and are not right.
+        count = sum(name in labels_of(prompt) for prompt in prompts)
         if count:
             metrics[f"accuracy/{name}"] = sum(row[i] for row in right) / count
     return metrics
 
 
-def prompts_with_labels(prompts: Sequence[Prompt], labels: Sequence[str] | None, stage: str) -> list[Prompt]:
+def labels_of(prompt: Prompt) -> dict[str, str]:
+    """Return {label: class} of a prompt. Raises ValueError where `labels` is something else."""
+    labels: object = prompt.fields.get("labels") or {}
+    if not isinstance(labels, Mapping):
+        raise ValueError(
+            f"prompt '{prompt.id}': labels is {shorten(labels)}, not names with their classes, such as {{digit: 7}}; "
+            "correct the row, or map another column in data.fields"
+        )
+    # A parquet file has null where a row lacks a label that others have.
+    pairs = cast("Mapping[str, object]", labels).items()
+    return {name: str(value) for name, value in pairs if value is not None}
+
+
+def prompts_with_labels(
+    prompts: Sequence[Prompt], labels: Sequence[str] | None, place: str, fix: str = "name a data set whose rows do"
+) -> list[Prompt]:
     """Return the prompts with one clip and at least one of the labels. Raises ValueError when there are none."""
-    matches = [p for p in prompts if len(p.clips) == 1 and p.fields.get("labels")]
+    matches = [p for p in prompts if len(p.clips) == 1 and labels_of(p)]
     if labels is not None:
-        matches = [p for p in matches if any(name in p.fields["labels"] for name in labels)]
+        # One of them suffices: a head learns nothing from a clip without its label (target -1).
+        matches = [p for p in matches if any(name in labels_of(p) for name in labels)]
     if not matches:
         requirement = f"one of the labels {', '.join(labels)}" if labels else "`labels`"
-        raise ValueError(f"encode '{stage}': no row has one clip and {requirement}; name a data set whose rows do")
+        raise ValueError(f"encode '{place}': no row has one clip and {requirement}; {fix}")
     return matches
 
 
@@ -123,8 +147,8 @@ def classes_of(prompts: Sequence[Prompt], labels: Sequence[str] | None) -> dict[
     """Return {label: its classes, in a fixed order}. Raises ValueError for one of `labels` that no prompt has."""
     classes: dict[str, set[str]] = {}
     for prompt in prompts:
-        for name, value in prompt.fields["labels"].items():
-            classes.setdefault(name, set()).add(str(value))
+        for name, value in labels_of(prompt).items():
+            classes.setdefault(name, set()).add(value)
     for name in labels or ():
         if name not in classes:
             raise ValueError(f"encode.labels: no clip has a label '{name}'{did_you_mean(name, classes)}")
@@ -134,7 +158,8 @@ def classes_of(prompts: Sequence[Prompt], labels: Sequence[str] | None) -> dict[
 def targets(prompts: Sequence[Prompt], classes: Mapping[str, Sequence[str]]) -> list[list[int]]:
     """Return [N][L], the index of each clip's class; -1 without such a label, or for a class that was not in training."""
     index = {name: {value: i for i, value in enumerate(values)} for name, values in classes.items()}
-    return [[index[n].get(str(p.fields["labels"].get(n)), -1) for n in classes] for p in prompts]
+    rows = [labels_of(prompt) for prompt in prompts]
+    return [[index[name].get(row[name], -1) if name in row else -1 for name in classes] for row in rows]
 
 
 def metric_names(config: Config) -> list[str]:

@@ -88,7 +88,7 @@ def run(config: Config, context: Context) -> Outcome:
     """Measure `context.model`; leave `per_prompt.parquet`, and samples for the report. Raises ValueError."""
     from rl.stages.benchmark_tables import FILE, headline_metrics, measure_sets, write_results
     from rl.stages.budgets import Questions, budget_curve
-    from rl.stages.orders import measure_orders
+    from rl.stages.orders import deal_orders, measure_orders
     from rl.stages.pacing import Pacer, measure_pace
     from rl.stages.scoring import Scorer
 
@@ -98,12 +98,15 @@ def run(config: Config, context: Context) -> Outcome:
         raise ValueError(
             f"evaluate '{context.name}': pace: the model does not think; set model.think: true, or remove it"
         )
+    if config.controls and not any(prompt.clips for prompt in prompts):
+        raise ValueError(f"evaluate '{context.name}': controls need prompts with audio, and none has any; remove them")
+    dealt = deal_orders(prompts, config.orders, context.name) if config.orders else []
     sampler.load(context.model)
     metrics, samples, greedy = measure(config, prompts, sampler, scorer, context.seed)
     if config.controls:
         metrics |= audio_reliance(config, samples, sampler, scorer, context)
     if config.orders:
-        metrics |= measure_orders(prompts, config.orders, config, sampler, scorer, context.seed, context.name)
+        metrics |= measure_orders(dealt, config, sampler, scorer, context.seed)
     if config.budgets:
         questions = Questions(config, prompts, sampler, scorer, context.seed)
         metrics |= budget_curve(questions, config.budgets, config.votes, samples)
@@ -123,13 +126,15 @@ def run(config: Config, context: Context) -> Outcome:
 def measure(
     config: Config, prompts: Sequence[Prompt], sampler: Sampler, scorer: Scorer, seed: int
 ) -> tuple[dict[str, float], list[Scored], list[Scored]]:
-    """Return (metrics, the samples, the greedy samples) of the model that the engines hold."""
+    """Return (metrics, the samples, the greedy samples) of the model that the engines hold. Raises ValueError for a
+    prompt with a malformed `external`, before anything is sampled."""
     import numpy as np
 
-    from rl.stages.arbitration_metrics import arbitration_metrics
+    from rl.stages.arbitration_metrics import arbitration_metrics, check_candidates
     from rl.stages.faithfulness import faithfulness_metrics
     from rl.stages.scoring import chain_metrics, is_correct, part_metrics, sample_metrics, with_interval
 
+    check_candidates(prompts)
     limit, began = config.max_sequence_tokens, time.monotonic()
     samples = scorer.collect(
         sampler.generate(
@@ -140,7 +145,7 @@ def measure(
             seed=seed,
         )
     )
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - began  # of the samples at the training temperature, judging included
     metrics = accuracies(samples, config.samples)
     greedy: list[Scored] = []
     if config.greedy:
@@ -155,7 +160,7 @@ def measure(
         # What the engine reads without writing it: prompts, and what an environment puts in.
         "read_tokens": float(np.mean([np.count_nonzero(~s.rollout.action_mask) for s in samples])),
         "time/sample": seconds / len(samples),
-        "think_rate": float(np.mean([bool(s.rollout.reasoning) for s in samples])),
+        "think_rate": float(np.mean([bool(s.rollout.reasoning) for s in samples])),  # also of chains that never close
         **chain_metrics(samples),
         **part_metrics(samples),
         **{name: value for name, value in rates.items() if name.startswith("environment/")},
@@ -206,13 +211,11 @@ def audio_reliance(
 ) -> dict[str, float]:
     """Return `accuracy_CONTROL` for each control, over the prompts with audio, and `audio_reliance`: the accuracy with
     the right sound (`accuracy_heard`) less that with the first control's, prompt by prompt over those that have both. A
-    control that leaves no prompt is skipped with a line. Raises ValueError where no prompt has audio."""
+    control that leaves no prompt is skipped with a line."""
     from rl.data.controls import CONTROLS
     from rl.stages.scoring import with_interval
 
     prompts = {s.rollout.prompt.id: s.rollout.prompt for s in samples if s.rollout.prompt.clips}
-    if not prompts:
-        raise ValueError(f"evaluate '{context.name}': controls need prompts with audio, and none has any; remove them")
     with_sound = {id: share for id, share in accuracy_by_prompt(samples).items() if id in prompts}
     metrics = with_interval("accuracy_heard", list(with_sound.values()))
     for name in config.controls:
@@ -266,23 +269,9 @@ def write_per_prompt(
 def metric_names(config: Config) -> list[str]:
     """Return the beginnings of the names of its metrics."""
     plain = ["accuracy", "accuracy_in", f"pass@{config.samples}", "reasoning_tokens", "think_rate", "truncation_rate"]
-    plain += [
-        "read_tokens",
-        "time",
-        "verifier_errors",
-        "verifier_timeouts",
-        "prompts",
-        "grounding",
-        "claims_true",
-        "surrogate_rate",
-        "denial_rate",
-        "environment",
-        "part",
-        "arbitration",
-        *CELLS,
-        *HALVES,
-        *(f"{figure}{end}" for figure in ("official", "strict", "judged") for end in ("", "_left_out")),
-    ]
+    plain += ["read_tokens", "time", "verifier_errors", "verifier_timeouts", "prompts", "grounding", "claims_true"]
+    plain += ["surrogate_rate", "denial_rate", "environment", "part", "arbitration", *CELLS, *HALVES]
+    plain += [f"{figure}{end}" for figure in ("official", "strict", "judged") for end in ("", "_left_out")]
     controls = ["accuracy_heard", "audio_reliance", *(f"accuracy_{name}" for name in config.controls)]
     if config.greedy:
         plain.append("greedy_accuracy")

@@ -47,6 +47,7 @@ def faithfulness_metrics(samples: Sequence[Scored]) -> dict[str, float]:
     values: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in (*CELLS, *HALVES)}
     for sample in samples:
         facts, steps = facts_hold(sample.verdict), steps_hold(sample.verdict)
+        # With one half missing an answer belongs to no cell, and the four shares would no longer sum to 1.
         if sample.verdict.error is not None or facts is None or steps is None:
             continue
         id, is_right, is_faithful = sample.rollout.prompt.id, is_correct(sample), facts and steps

@@ -46,7 +46,9 @@ def deal(prompt: Prompt, order: int) -> Prompt:
             if block in turn.content:
                 content = turn.content.replace(block, _block(form, dealt))
                 messages = (*prompt.messages[:number], Message(turn.role, content), *prompt.messages[number + 1 :])
+                # Both keys go: whoever reads the other one would mark by the old letters.
                 fields = {key: value for key, value in prompt.fields.items() if key not in KEYS}
+                # As a text, since its letter is another one in each order.
                 answer = texts[string.ascii_uppercase.index(gold)]
                 return replace(prompt, messages=messages, answer=answer, fields={**fields, "options": dealt})
     raise ValueError(
@@ -59,23 +61,22 @@ def has_options(prompt: Prompt) -> bool:
     return len(_options(prompt)) > 1
 
 
-def measure_orders(
-    prompts: Sequence[Prompt],
-    orders: int,
-    config: SamplingConfig,
-    sampler: Sampler,
-    scorer: Scorer,
-    seed: int,
-    place: str,
-) -> dict[str, float]:
-    """Return the metrics of `order_metrics` of the model that the engines hold, each prompt asked greedily in so many orders.
-    Raises ValueError where no prompt has options."""
+def deal_orders(prompts: Sequence[Prompt], orders: int, place: str) -> list[list[Prompt]]:
+    """Return the prompts with options in each of so many orders. Raises ValueError where none has options, or one
+    cannot be dealt: this is asked before anything is sampled."""
     with_options = [prompt for prompt in prompts if has_options(prompt)]
     if not with_options:
         raise ValueError(f"{place}.orders: no prompt has options with texts (`fields: {{options: …}}`); remove it")
+    return [[deal(prompt, order) for prompt in with_options] for order in range(orders)]
+
+
+def measure_orders(
+    orders: Sequence[Sequence[Prompt]], config: SamplingConfig, sampler: Sampler, scorer: Scorer, seed: int
+) -> dict[str, float]:
+    """Return the metrics of `order_metrics` of the model that the engines hold, asked greedily in each of the
+    orders."""
     by_order: list[list[Scored]] = []
-    for order in range(orders):
-        dealt = [deal(prompt, order) for prompt in with_options]
+    for dealt in orders:
         # greedily: what differs between two orders is then due to the order alone
         stream = sampler.generate(
             dealt, samples=1, temperature=0.0, max_sequence_tokens=config.max_sequence_tokens, seed=seed

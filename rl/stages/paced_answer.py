@@ -132,6 +132,8 @@ class Thinking:
             # The first tag closes a chain that is read along; a line break behind it belongs to it.
             behind, suffix = text.partition(THINK_CLOSE)[2], closing_suffix(self.chat)
             if not suffix.startswith(behind):
+                # Where the tag was there before, this token belongs to the answer. One that ends the tag and begins the
+                # answer cannot be cut, and stays.
                 self._close(self.written[:-1] if had_tag else self.written)
             elif is_last or behind == suffix:
                 self._close(self.written)
@@ -143,6 +145,7 @@ class Thinking:
         settled = len(self.written)
         if held:
             place = len(text) - held
+            # Back to the end of a token: the beginning of the tag may stand in the middle of one.
             settled -= len(tail) - max(n for n in range(len(tail)) if len(self.chat.written(tail[:n])) <= place)
         # A slice of all that is settled, not of what is new: a token that began like a tag and was none is settled now.
         self.thoughts = Thoughts(self.written[:settled], (), self.room)

@@ -72,6 +72,7 @@ class SampledThoughts(Thoughts):
     def of(cls, sample: Scored, chat: ChatFormat, max_sequence_tokens: int) -> SampledThoughts:
         """Return the thoughts of a sample."""
         written: list[int] = sample.rollout.tokens[sample.rollout.action_mask].tolist()
+        # What the policy did not write is the prompt: no environment answers where `pace` is measured.
         room = max_sequence_tokens - (len(sample.rollout.tokens) - len(written))
         thoughts = Thoughts.read(written, chat, room)
         return cls(thoughts.chain, thoughts.whole, room, sample)
@@ -122,6 +123,7 @@ class Pacer:
         (number,) = {turn.number for turn in turns.values()}  # all began together
         ids = {id for id, _ in openings}
         asked = [prompt for prompt in self.prompts if prompt.id in ids]
+        # `generate` takes whole groups; these samples of them have no turn now.
         skip = {(p.id, s) for p in asked for s in range(self.config.samples)} - openings.keys()
         pieces = self.sampler.generate(
             asked,
@@ -151,6 +153,7 @@ class Pacer:
         prompt, pace = thoughts.sample.rollout.prompt, self.pace.of(mode)
         context, _ = thoughts.context(pace.first_segments, pace.segment, self.sampler.chat.closing)
         began = time.monotonic()
+        # First the part of the chain for which the first word waits, then that word behind it.
         self._write(prompt, pace.tokens_before(len(thoughts.chain)), ())
         self._write(prompt, 1, context)
         return time.monotonic() - began
@@ -200,6 +203,7 @@ def measure_pace(
         figures["second_chain"] = second_chain_rate(answers)
         before = [pacer.pace.of(mode).tokens_before(len(t.chain)) for t in thoughts.values()]
         figures["tokens_before"] = float(np.mean(before))
+        # `tbs` has no speeches: one decoder writes it all in one turn, and nothing is read anew.
         figures["prefill_tokens"] = float(np.mean([speech.prefill for speech in speeches.values()] or [0.0]))
         figures["turns"] = float(np.mean([speech.turns for speech in speeches.values()] or [1.0]))
         if timed:

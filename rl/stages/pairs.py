@@ -49,6 +49,8 @@ class Config(CandidatesConfig):
             raise ConfigError(f"{place}.per_prompt: must be at least 1; got {self.per_prompt}")
         if self.margin <= 0 or self.settled_temperature <= 0:
             raise ConfigError(f"{place}: margin and temperature must be above 0")
+        if self.samples_of is not None and self.reward is not None:
+            raise ConfigError(f"{place}.reward: the samples of '{self.samples_of}' are judged already; remove one")
         super().validate(place)
         check_least(self.chosen, f"{place}.chosen")
 
@@ -93,10 +95,14 @@ def run(config: Config, context: Context) -> Outcome:
     sources = select_prompts(context.sources(config.data, config.split, config.limit), config.select)
     context.tracker.rewind(0)
     if config.samples_of:
-        ids = {prompt.id for prompts in sources.values() for prompt in prompts}
+        # The other stage may have sampled more: `data` and `select` choose among its prompts.
+        ids = (prompt.id for prompts in sources.values() for prompt in prompts)
+        place_of = {id: place for place, id in enumerate(ids)}
         file = context.artifact("samples", config.samples_of)
         # The last line of a sample counts: one that was judged again has an earlier line with its error.
-        samples = [s for s in {s.key: s for s in read_samples(file)}.values() if s.prompt in ids]
+        samples = [s for s in {s.key: s for s in read_samples(file)}.values() if s.prompt in place_of]
+        # The file has them as they ended, which is another order in each run.
+        samples.sort(key=lambda s: (place_of[s.prompt], s.sample))
     else:
         samples = collect_samples(config, context, sources)
     pairs, funnel = match_samples(samples, config)
@@ -113,8 +119,12 @@ def run(config: Config, context: Context) -> Outcome:
     gaps = [value_of(chosen, config.by) - value_of(rejected, config.by) for chosen, rejected in pairs]
     metrics["margin"] = sum(gaps) / len(gaps)
     context.tracker.record(1, metrics)
-    facts = {"model_fingerprint": fingerprint(context.model)} if not config.samples_of else {}
-    facts |= {"reward": asdict(config.reward or context.rewards.config)}
+    facts: dict[str, object] = {}
+    if (
+        not config.samples_of
+    ):  # else they are of the model and the reward that the other stage had, which its own record names
+        facts |= {"model_fingerprint": fingerprint(context.model)}
+        facts |= {"reward": asdict(config.reward or context.rewards.config)}
     return Outcome(metrics, {"pairs": str(context.folder / FILE)}, counts, facts)
 
 

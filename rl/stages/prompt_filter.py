@@ -114,6 +114,7 @@ def apply_control(
         verdicts, chance = right.get(row["id"], ()), chances[row["id"]]
         if row["id"] in right:
             row[name], row[f"{name}_k"] = sum(verdicts), len(verdicts)
+        # The test goes first: a few verdicts that are nearly all right suffice, though others have erred.
         if verdicts and tail(sum(verdicts), len(verdicts), chance) <= level:
             row["keep"], row["dropped_by"] = False, name
         elif len(verdicts) < verdicts_needed(samples, chance, level):
@@ -132,6 +133,7 @@ def funnel(rows: Sequence[Row], config: FilterConfig) -> dict[str, int]:
     left, steps = len(rows), dict[str, int]()
     if not (config.least or config.controls):
         return {}
+    # In the order of the steps: a title's number is what is left behind its step.
     titles = {DIFFICULTY: "medium"} | ({LEAST: f"enough {', '.join(config.least)}"} if config.least else {})
     for name in config.controls:
         if count_dropped(rows, f"{name}{UNKNOWN}"):

@@ -10,7 +10,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +21,7 @@ from rollouts.requests import Completion, Request
 
 if TYPE_CHECKING:
     from rl.data.chat import Chat
-    from rl.types import Batch, Demonstration, Prompt, Rollout
+    from rl.types import Batch, Prompt, Rollout
 
 
 class Rehearsal:
@@ -30,8 +29,8 @@ class Rehearsal:
 
     def __init__(self, chat: Chat, environment: Environment | None, max_sequence_tokens: int) -> None:
         self.chat, self.environment, self.limit = chat, environment, max_sequence_tokens
-        self.rollouts: dict[tuple[str, Demonstration | None], Rollout] = {}
-        """Demonstrations that were rehearsed; a prompt may have several, as where chains are pruned anew at each step."""
+        self.rollouts: dict[str, Rollout] = {}
+        """Demonstrations that were rehearsed, by their prompt: none is pruned anew where an environment answers."""
 
     def collate(self, prompts: Sequence[Prompt]) -> Batch:
         """Return a batch to imitate. Raises ValueError as `collate_demonstrations` does, and where the environment cannot reply
@@ -39,11 +38,10 @@ class Rehearsal:
         if self.environment is None or not self.environment.stop:  # nothing is put into a turn
             tools = () if self.environment is None else self.environment.tools
             return collate_demonstrations(prompts, self.chat, self.limit, tools)
-        missing = {key: prompt for prompt in prompts if (key := _key(prompt)) not in self.rollouts}
-        self.rollouts |= {
-            _key(rollout.prompt): rollout for rollout in self._rehearse([*missing.values()], self.environment)
-        }
-        return collate([Scored(self.rollouts[_key(prompt)], Verdict()) for prompt in prompts])
+        missing = {prompt.id: prompt for prompt in prompts if prompt.id not in self.rollouts}
+        rehearsed = self._rehearse([*missing.values()], self.environment)
+        self.rollouts |= {rollout.prompt.id: rollout for rollout in rehearsed}
+        return collate([Scored(self.rollouts[prompt.id], Verdict()) for prompt in prompts])
 
     def _rehearse(self, prompts: Sequence[Prompt], environment: Environment) -> list[Rollout]:
         """Return each prompt's demonstration as a rollout."""
@@ -74,20 +72,12 @@ class Rehearsal:
         left = {prompts[i].id for (i, _), rest in pieces.items() if rest}
         for rollout in rollouts:
             self._check(rollout, rollout.prompt.id in left)
-        return [self._without_closing(rollout) for rollout in rollouts]
-
-    def _without_closing(self, rollout: Rollout) -> Rollout:
-        """Return a demonstration's rollout in which the tag that closes a cut chain is not learned."""
-        if rollout.prompt.demonstration is None or not rollout.prompt.demonstration.is_cut:
-            return rollout
-        start, learned = int(rollout.action_mask.argmax()), rollout.action_mask.copy()
-        learned[start:][self.chat.closing_in(rollout.tokens[start:].tolist())] = False
-        count = int(learned.sum())
-        return replace(rollout, action_mask=learned, logprobs=rollout.logprobs[:count], spans=((0, count),))
+        return rollouts
 
     def _write(self, key: Key, before: list[int], pieces: dict[Key, deque[list[int]]], episodes: Episodes) -> None:
         """Let the next piece of a demonstration stand for what the policy writes."""
         piece = pieces[key].popleft()
+        # No engine sampled it: zeros, as in `collate_demonstrations`.
         logprobs = np.zeros(len(piece), dtype=np.float32)
         episodes.add(Completion(key, np.array([*before, *piece]), len(before), logprobs, "stop", ((0, len(piece)),)))
 
@@ -99,6 +89,7 @@ class Rehearsal:
             ends = [place + len(s) for s in stop if (place := text.find(s)) >= 0]
             if not ends:
                 break
+            # By halves, since decoding every beginning would be quadratic in the length.
             count = bisect_left(range(1, len(ids) + 1), min(ends), key=lambda n: len(self.chat.written(ids[:n]))) + 1
             pieces.append(ids[:count])
             ids = ids[count:]
@@ -119,7 +110,3 @@ class Rehearsal:
                 f"prompt '{prompt}': the environment ends the rollout ({rollout.finish_reason}) before its demonstration does; "
                 "raise max_turns, or correct the demonstration"
             )
-
-
-def _key(prompt: Prompt) -> tuple[str, Demonstration | None]:
-    return prompt.id, prompt.demonstration

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -54,6 +55,8 @@ def plan(config: Config, work: Work) -> StagePlan:
 def run(config: Config, context: Context) -> Outcome:
     """Leave `reward_model/` (config.json, critic.safetensors, scale.json). Raises ValueError when too few pairs are
     left to learn from or to measure on."""
+    from rl.stages.scoring import digest
+
     pairs = context.pairs(config.data, config.split, config.limit)
     training, held_out = split_pairs(pairs, config.held_out)
     if not (training and held_out):
@@ -70,10 +73,9 @@ def run(config: Config, context: Context) -> Outcome:
     # On the pairs that it has learned from: as a part of a reward it is centred at the mean of these.
     folder, rewards_N = context.folder / "reward_model", _rewards(config, context, training)
     group.export(folder)
-    scale = {"mean": float(rewards_N.mean()), "deviation": float(rewards_N.std())}
     with replacing(folder / SCALE) as temporary:
-        temporary.write_text(json.dumps(scale))
-    metrics = agreement(_rewards(config, context, held_out))
+        temporary.write_text(json.dumps({"mean": float(rewards_N.mean())}))
+    metrics = agreement(_rewards(config, context, held_out), [digest(pair.prompt) for pair in held_out])
     context.say(f"{context.name}: accuracy {metrics['accuracy']:.3f} on {len(held_out)} pairs held out")
     counts = {"pairs": len(pairs), "learned from": len(training), "held out": len(held_out), "steps": steps}
     return Outcome(metrics, {"reward_model": str(folder)}, counts)
@@ -86,6 +88,7 @@ def train(config: Config, context: Context, pairs: Sequence[Pair]) -> int:
     from rl.run.progress import Progress
 
     curriculum = Curriculum(pairs, context.seed)
+    # `Config.steps` is the plan's estimate, from all pairs: how many of them are held out is known only here.
     total = max(1, round(config.epochs * len(pairs) / config.pairs_per_step))
     with Progress(context.name, total) as progress:
         for step in range(1, total + 1):
@@ -108,28 +111,38 @@ def split_pairs(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[P
 
     sides: tuple[list[Pair], list[Pair]] = [], []
     for pair in pairs:
+        # `rank` is in [0, 1) and depends on the text alone, so a prompt is on the same side in every run. The
+        # comparison is the index of the side: 0 to learn from, 1 to measure on.
         sides[rank(f"held out {digest(pair.prompt)}") < share].append(pair)
     return sides
 
 
-def agreement(rewards_N: Sequence[float] | np.ndarray) -> dict[str, float]:
-    """Return how often the chosen answer is ahead (`accuracy`, with its interval) and how far from the truth the model's
-    confidence is (`calibration_error`), from the rewards [N] of pairs it has not seen, chosen and rejected in turn."""
+def agreement(rewards_N: Sequence[float] | np.ndarray, prompts_P: Sequence[str]) -> dict[str, float]:
+    """Return how often the chosen answer is ahead (`accuracy`, mean over prompts, with its interval) and how far from
+    the truth the model's confidence is (`calibration_error`), from the rewards [N] of pairs it has not seen, chosen and
+    rejected in turn, and the prompt of each pair [P]. A tie is half right."""
     import numpy as np
 
     from rl.run.metrics import bootstrap_interval, calibration_error
 
+    # P pairs, N = 2P answers.
     margins_P = np.asarray(rewards_N[0::2]) - np.asarray(rewards_N[1::2])
-    mean, low, high = bootstrap_interval(0.5 * (np.sign(margins_P) + 1))
+    right_P = 0.5 * (np.sign(margins_P) + 1)
+    # Pairs of one prompt are not independent: the bootstrap draws prompts.
+    by_prompt = defaultdict[str, list[float]](list)
+    for prompt, right in zip(prompts_P, right_P.tolist(), strict=True):
+        by_prompt[prompt].append(right)
+    mean, low, high = bootstrap_interval([sum(shares) / len(shares) for shares in by_prompt.values()])
+    # Bradley and Terry's probability that the answer with the higher reward is the better one: never below 0.5.
     confidence_P = 1 / (1 + np.exp(-np.abs(margins_P)))
     return {
         "accuracy": mean,
         "accuracy/low": low,
         "accuracy/high": high,
-        "calibration_error": calibration_error(confidence_P, margins_P > 0),
+        "calibration_error": calibration_error(confidence_P, right_P),
         "loss": float(np.logaddexp(0, -margins_P).mean()),
         "margin": float(margins_P.mean()),
-        "prompts": float(len(margins_P)),
+        "prompts": float(len(by_prompt)),
     }
 
 

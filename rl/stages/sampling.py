@@ -1,6 +1,6 @@
-"""Samples that `distill` and `pairs` choose from. Each is one line of `samples.jsonl` the moment it is judged, so that a
-stage that was stopped goes on with what is missing and samples nothing twice; a sample that could not be judged is judged
-again.
+"""Samples that `distill`, `pairs` and `arbitrate` choose from. Each is one line of `samples.jsonl` the moment it is
+judged, so that a stage that was stopped goes on with what is missing and samples nothing twice; a sample that could not
+be judged is judged again.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def collect_samples(
     if len(samples) < total:
         stream = _missing_samples(config, context, sources, {*samples}, without_verdict)
         judge_stream(context, stream, samples, total, lambda id: (source_of[id], config.split))
-    return [samples[id, i] for id in source_of for i in range(config.samples)]
+    return [samples[id, i] for id in source_of for i in range(config.samples)]  # the file has them as they ended
 
 
 def judge_stream(
@@ -128,7 +128,8 @@ def judge_stream(
             write(fresh)
             samples |= {sample.key: sample for sample in fresh}
             to_record += scored[: RECORDED_SAMPLES - len(to_record)]
-            progress.advance(len(samples), {"reward": sum(sample.score for sample in fresh) / len(fresh)})
+            scores = [sample.score for sample in fresh if sample.error is None]
+            progress.advance(len(samples), {"reward": sum(scores) / len(scores)} if scores else {})
     context.tracker.record_rollouts(1, to_record)
 
 
@@ -184,9 +185,11 @@ def _missing_samples(
 ) -> Iterator[list[Scored]]:
     """Yield what is missing, as it is judged, on the prompts as they are: first the samples that exist already."""
     prompts = {prompt.id: prompt for of_source in sources.values() for prompt in of_source}
+    # What is judged again is there already: it must not be sampled as well.
     known_keys = finished_keys | {sample.key for sample in without_verdict}
     with context.reward_service(config.stage_reward) as rewards:
         yield from judge_rollouts(rewards, (_rollout(sample, prompts[sample.prompt]) for sample in without_verdict))
+        # Else no engine is needed, and the model is not even loaded.
         if len(known_keys) < len(prompts) * config.samples:
             yield from _fresh_samples(config, context, prompts, known_keys, rewards)
 
@@ -236,7 +239,7 @@ def _sample(scored: Scored, data: str, split: str | None) -> Sample:
         parts=dict(verdict.parts),
         error=verdict.error,
         again=again,
-        written="".join(pieces) if len(pieces) > 1 else None,
+        written="".join(pieces) if len(pieces) > 1 else None,  # one piece is the text itself
         turns=1 + sum(not exchange.is_inside and not exchange.reply.last for exchange in rollout.exchanges),
     )
 
@@ -246,6 +249,7 @@ def last_turn_pieces(rollout: Rollout) -> list[str]:
     pieces: list[str] = []
     exchanges = [exchange for exchange in rollout.exchanges if not exchange.reply.last]
     for exchange in exchanges:
+        # A reply that opens a new turn ends the turn before it, of which nothing is kept.
         pieces = [*pieces, exchange.text] if exchange.is_inside else []
     return [*pieces, rollout.text[len(open_turn(exchanges)) :]]
 

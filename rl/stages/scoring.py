@@ -61,6 +61,7 @@ class Scorer:
             pending += len(group)
             self.deliver()
             if judged:
+                # Emptied in place: `append` of this very list is what the other samples' verdicts go to.
                 batch, judged[:] = list(judged), []
                 pending -= len(batch)
                 yield batch
@@ -117,6 +118,7 @@ def sample_metrics(*draws: Sequence[Scored]) -> dict[str, float]:
                 parts[name].append(value)
     groups = [[s.verdict.score for s in group] for draw in draws for group in by_prompt(draw).values() if group]
     return {
+        # NaN and not 0 where nothing could be judged: the tracker leaves it out of the step's record.
         "reward": float(np.mean([s.verdict.score for s in with_verdict])) if with_verdict else float("nan"),
         **{f"part/{name}": float(np.mean(values)) for name, values in sorted(parts.items())},
         "length/mean": float(lengths.mean()),
@@ -132,6 +134,7 @@ def sample_metrics(*draws: Sequence[Scored]) -> dict[str, float]:
 def source_metrics(scored: Sequence[Scored]) -> dict[str, float]:
     """Return for each source of a mixture how many of its samples have a verdict (`samples/SOURCE`) and their mean reward
     (`reward/SOURCE`). Nothing for a single source, or for more than MOST_SOURCES."""
+    # Every source from the start, so that one whose samples all erred is told of, with 0 samples.
     rewards: dict[str, list[float]] = {s.rollout.prompt.source: [] for s in scored}
     if not 1 < len(rewards) <= MOST_SOURCES:
         return {}
@@ -152,6 +155,7 @@ def part_metrics(scored: Sequence[Scored]) -> dict[str, float]:
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for s in scored:
         for name, value in s.verdict.parts.items():
+            # Without inner scores, which need not lie between 0 and 1, and without second opinions (`watch/NAME`).
             if s.verdict.error is None and "/" not in name and name != "accuracy":
                 values[name][s.rollout.prompt.id].append(value)
     metrics: dict[str, float] = {}
@@ -169,6 +173,7 @@ def chain_metrics(scored: Sequence[Scored]) -> dict[str, float]:
         parts, prompt = s.verdict.parts, s.rollout.prompt.id
         if s.verdict.error is None and "grounding/checked" in parts:
             values["grounding"][prompt].append(parts["grounding"])
+            # A chain without a claim that could be checked has no share of true ones; 0 would call it false.
             if count := parts["grounding/checked"]:
                 values["claims_true"][prompt].append(parts["grounding/true"] / count)
             if s.rollout.reasoning:

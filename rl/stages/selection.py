@@ -59,6 +59,7 @@ class SelectBy:
 
     def reward(self, shared: RewardConfig) -> RewardConfig:
         """Return a reward of this part alone, with the deadline and workers of the `shared` one."""
+        # Second opinions and the bounds of the score are about answers, of which there is none yet.
         return replace(shared, parts=[PartConfig(self.verifier, PART, args=self.args)], watch=[], clip=None)
 
 
@@ -139,6 +140,7 @@ def _ask(by: SelectBy, context: Context, prompts: Sequence[Prompt], shared: Rewa
                 write(fresh)
                 opinions |= {opinion.prompt: opinion for opinion in fresh}
                 progress.advance(len(opinions), {})
+        # Too many errors, or a service that has failed: the text alone would be taken for one about the stage's reward.
         except ValueError as error:
             raise ValueError(f"{context.name}.select_by: {error}") from error
     return opinions

@@ -1,8 +1,8 @@
 """Settings that several stages share. A stage's own `Config` extends one of these classes.
 
-    StageConfig                     data, split, limit, model
+    StageConfig                     data, split, limit, model                        rlvr
     ├── SamplingConfig              + samples, temperature, max_sequence_tokens      curate, evaluate
-    │   └── CandidatesConfig        + select, ask, system, reward                    distill, pairs
+    │   └── CandidatesConfig        + select, ask, system, reward                    arbitrate, distill, pairs
     ├── TrainingConfig              + epochs, optimizer                              encode, sft
     │   └── PairTrainingConfig      + pairs_per_step, max_sequence_tokens            dpo, reward_model
     └── CheckpointConfig            + checkpoint_every, keep                         sft, dpo beside the above
@@ -53,7 +53,7 @@ class StageConfig:
 
     @property
     def roles(self) -> set[str]:
-        """Actors that the stage works with: engine, policy, critic, reference."""
+        """Actors that the stage works with: engine, policy, critic, reference, teacher."""
         return {"policy"}
 
     @property
@@ -166,6 +166,7 @@ class CandidatesConfig(SamplingConfig):
         super().validate(place)
         if self.settled_temperature <= 0:
             raise ConfigError(f"{place}.temperature: must be above 0, or all samples are the same")
+        # A part of a reward with nothing but the rule, so that `select` takes what `when` takes.
         PartConfig("select", when=self.select).validate(f"{place}.select")
 
     @property
@@ -203,10 +204,12 @@ class TrainingConfig(StageConfig):
 
     def steps(self, rows: int) -> int:
         """Return the optimiser steps when an epoch has `rows` rows."""
+        # At least one: a part of an epoch over few rows would round to none, and the stage export what it started with.
         return max(1, round(self.epochs * rows / self.rows_per_step))
 
     def notes(self, place: str, rows: int | None) -> list[str]:
         step_rows = self.rows_per_step
+        # Without rows the plan refuses the stage anyway.
         if rows is None or not 0 < rows < step_rows:
             return []
         return [

@@ -89,6 +89,7 @@ def run(config: Config, context: Context) -> Outcome:
     checkpoint = checkpoints.latest()
     start = checkpoint[1]["step"] if checkpoint else 0
     folder, adapter_only = checkpoint[0] if checkpoint else context.model, config.train == "adapter"
+    # `context.model` beside a checkpoint, which of an adapter does not hold the model that it belongs to.
     policy.load(folder, context.cluster.model, config.optimizer, context.model, adapter_only)
     if checkpoint:
         policy.restore_optimizer(checkpoint[0])
@@ -117,11 +118,13 @@ def train(
 
     policy, limit = context.cluster.policy, config.max_sequence_tokens
     rehearsal = Rehearsal(context.cluster.chat, context.environment, limit)
+    # Of the other settings only the mean matters here, by default one over all learned tokens of the step.
     imitation = Objective(policy_loss="nll")
     total = config.steps(len(curriculum))
     stop_at_loss = float("-inf") if config.stop_at_loss is None else config.stop_at_loss
     with Progress(context.name, total) as progress:
         for step in range(start + 1, total + 1):
+            # Asked before a step, so that a resumed stage whose window is low already takes no further one.
             if len(recent) == RECENT_STEPS and sum(recent) / RECENT_STEPS < stop_at_loss:
                 break
             began = time.monotonic()

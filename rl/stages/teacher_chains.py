@@ -75,6 +75,7 @@ def _read_row(row: Row, where: str) -> Chain:
     named = {name: row.get(name) for name in ID_COLUMNS}
     if isinstance(named["prompt"], list):  # turns, as TRL has them
         del named["prompt"]
+    # Ids of prompts are texts; a file may hold them as numbers.
     ids = tuple(text(id, name, where, numbers=True) for name, id in named.items() if not is_missing(id))
     if not ids and not turns:
         raise ValueError(f"{where}: names no prompt; give its id as `prompt`, or the conversation as `messages`")
@@ -89,6 +90,7 @@ def _read_row(row: Row, where: str) -> Chain:
     turn = to_standard_tags(response)
     if any(columns.values()):
         inner_chain, answer = split_think(turn)
+        # A row may hold one chain in several places; of two that differ nobody knows which one was meant.
         turn = join_think(one_chain([*columns.values(), inner_chain], where), answer)
     source = row.get("source")
     teacher = "" if is_missing(source) else text(source, "source", where)
@@ -173,6 +175,8 @@ def collect_chains(
     counts, rollouts, writers = Counter[str](), list[Rollout](), dict[tuple[str, int], str]()
     for prompt, chain in matches:
         rollout = to_rollout(prompt, counts[prompt.id], chain.text, context.cluster.chat)
+        # Also for one that is too long: stored verdicts are found by a sample's number, which is its place among the
+        # file's chains on the prompt, whatever the limit.
         counts[prompt.id] += 1
         if len(rollout.tokens) <= config.max_sequence_tokens:
             rollouts.append(rollout)
@@ -186,6 +190,7 @@ def collect_chains(
     fresh = [r for r in rollouts if (old := stored_samples.get((r.prompt.id, r.sample))) is None or old.text != r.text]
     fresh_keys = {(rollout.prompt.id, rollout.sample) for rollout in fresh}
     samples = {key: sample for key, sample in stored_samples.items() if key not in fresh_keys}
+    # A reward of the stage's own is started only where there is something to judge.
     if fresh:
         with context.reward_service(config.stage_reward) as rewards:
             judge_stream(

@@ -43,7 +43,7 @@ class StagePlan:
     learners: int = 0
     """Models whose states make one checkpoint."""
     sequence_tokens: float | None = None
-    """Mean tokens of a sequence, as its data sets expect; None where one of them summary nothing."""
+    """Mean tokens of a sequence, as its data sets expect; None where one of them expects none."""
     expected_tokens: int = 0
     """Tokens of all its sequences at that length."""
     seconds: float = 0.0
@@ -92,6 +92,7 @@ class Work:
         """Return (the micro-batches of a step of so many sequences in words, tokens of the largest)."""
         trainer = self.trainer
         sharing, budget = trainer.sequence_parallel, trainer.tokens_per_microbatch
+        # Ranks that share sequences work as one, with the budgets of all of them: each takes its part of the tokens.
         groups = max(1, trainer.ranks // sharing)
         count, tokens = micro_batches(sequences, max_sequence_tokens, budget * sharing, groups)
         ranks = f" on each of {trainer.ranks} ranks" if trainer.ranks > 1 else ""
@@ -111,6 +112,7 @@ class Work:
         fields of StagePlan."""
         length = 0.0
         if self.length is not None:
+            # The expectation is the data set's own, and knows nothing of the stage's limit.
             length = min(self.length, max_sequence_tokens)
         return StagePlan(
             self.name,

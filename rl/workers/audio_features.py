@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CACHE_BYTES = 512 << 20
-"""Size up to which features stay in the object store beyond what the present batch needs."""
+"""Size up to which features stay in the object store, and copies of them in each rank, beyond what the present batch
+needs."""
 
 
 class AudioFeatures:
@@ -86,6 +87,7 @@ class AudioFeatures:
         if not missing:
             return
         names, ranks = list(missing), len(self.actors)
+        # Shares may differ, or be empty: the encoder is whole on every rank, so that no call of it is collective.
         shares = [names[rank::ranks] for rank in range(ranks)]
         calls = [
             actor.encode.remote([missing[name] for name in share])
@@ -98,6 +100,9 @@ class AudioFeatures:
     def _evict(self, present: int) -> None:
         """Drop the longest unused features beyond CACHE_BYTES, but never those of the `present` batch."""
         total = sum(size for _, size in self.features.values())
+        # Those of the present batch were moved to the end just before: all that come first are others.
         while total > CACHE_BYTES and len(self.features) > present:
             _, (_, size) = self.features.popitem(last=False)
             total -= size
+        # A clip has its bytes with it: it is remembered for as long as its features.
+        self.names = {clip: name for clip, name in self.names.items() if name in self.features}

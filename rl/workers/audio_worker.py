@@ -20,6 +20,7 @@ from rl.audio import waveform
 from rl.finite import NonFiniteError
 from rl.types import Batch, Clip
 from rl.workers.adapter_worker import AdapterWorker
+from rl.workers.audio_features import CACHE_BYTES
 from rl.workers.diagnosis import check_weights
 from rl.workers.freed_memory import frees_memory
 from rl.workers.offload import brings_states_back
@@ -33,10 +34,7 @@ if TYPE_CHECKING:
     from models.hearing import Hearing
     from models.settings import Dtype, ModelConfig
 
-CLIPS_AT_ONCE = 64
-CACHED_CLIPS = 4096
-"""Number of clips past which a rank empties its cache of features, before the next micro-batch. Loading a model empties
-it too."""
+CLIPS_AT_ONCE = 64  # padded to the longest of them: it bounds the encoder's memory
 TOKENIZER_FILES = (
     "tokenizer",
     "special_tokens",
@@ -54,8 +52,9 @@ class AudioWorker(AdapterWorker):
     """A trainer's rank that computes features of clips, with the encoder of the module it trains or a borrowed one."""
 
     borrowed_hearing: Hearing | None = None
-    features_by_handle: dict[ObjectRef[Tensor], Tensor]
-    """Cache of `clip_tensors`."""
+    features_by_handle: dict[str, Tensor]
+    """Cache of `clip_tensors`, by the names of handles: a handle itself would hold what the driver has dropped in the
+    object store. Beyond CACHE_BYTES it is emptied before the next micro-batch, and so it is when a model is loaded."""
 
     @frees_memory
     def wrap(
@@ -112,13 +111,14 @@ class AudioWorker(AdapterWorker):
         import torch
 
         clips_or_handles = cast("list[Clip | ObjectRef[Tensor]]", [item for items in batch.clips_N for item in items])
-        if len(self.features_by_handle) > CACHED_CLIPS:
-            self.features_by_handle.clear()
+        cache = self.features_by_handle
+        if sum(features.nbytes for features in cache.values()) > CACHE_BYTES:
+            cache.clear()
         distinct = dict.fromkeys(clips_or_handles)  # the samples of a group share their clips
         waves = {clip: torch.tensor(waveform(clip)) for clip in distinct if isinstance(clip, Clip)}
-        handles = [item for item in distinct if not isinstance(item, Clip) and item not in self.features_by_handle]
-        self.features_by_handle |= dict(zip(handles, ray.get(handles), strict=True))
-        return [waves[x] if isinstance(x, Clip) else self.features_by_handle[x] for x in clips_or_handles]
+        missing = {item.hex(): item for item in distinct if not isinstance(item, Clip) and item.hex() not in cache}
+        cache |= dict(zip(missing, ray.get([*missing.values()]), strict=True))
+        return [waves[x] if isinstance(x, Clip) else cache[x.hex()] for x in clips_or_handles]
 
 
 class LanguageModelWorker(AudioWorker):
@@ -136,7 +136,8 @@ class LanguageModelWorker(AudioWorker):
         """Hold the tokenizer's files in memory for `export`: the checkpoint they lie in may be deleted before that.
         `think` is the recipe's `model.think`."""
         self.think = think
-        self.tokenizer = {f.name: f.read_bytes() for f in Path(path).iterdir() if f.name.startswith(TOKENIZER_FILES)}
+        files = [file for file in Path(path).iterdir() if file.name.startswith(TOKENIZER_FILES) and file.is_file()]
+        self.tokenizer = {file.name: file.read_bytes() for file in files}
 
     def export(self, folder: str) -> None:
         """Write a Hugging Face model folder, tokenizer included, that engines prompt and stop as training did. Collective;
@@ -144,6 +145,8 @@ class LanguageModelWorker(AudioWorker):
         state: dict[str, Tensor] = {}
         for name, tensor in self.merged_parameters():  # on every rank: gathering is collective
             if name.startswith("lm.") and self.rank == 0:
+                # Cloned: under ZeRO-3 the whole tensor is gone when the next one is asked for, and `.cpu()` of one
+                # that lies on the CPU is the tensor itself.
                 state[name.removeprefix("lm.")] = tensor.cpu().clone()
         if self.rank:
             return
@@ -211,6 +214,7 @@ class LanguageModelWorker(AudioWorker):
         for group in self.deepspeed.optimizer.param_groups:
             group["lr"] = rate
         loss_NL, _ = self.deepspeed(waves, torch.tensor(targets))
+        # An absent label's loss is 0 (`models.labels`), and so is all that a rank without clips of its own adds.
         scalar = loss_NL.sum() / pairs
         self.deepspeed.backward(scalar * self.world, scale_wrt_gas=False)  # as in `TrainerWorker.optimise`
         self.deepspeed.step()

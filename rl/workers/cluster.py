@@ -89,7 +89,7 @@ class Cluster:
     def __enter__(self) -> Cluster:
         if not self.names:  # nobody to start: what the stages read is there already
             return self
-        self.owns_ray = not ray.is_initialized()
+        self.owns_ray = not ray.is_initialized()  # a notebook's own Ray is used, and goes on after the run
         find_lives, find_nodes = self.processes.find_lives, self.processes.find_nodes
         self.watches.callback(Watchdog(self.config.heartbeat_s, find_lives, self.report_loss, find_nodes).close)
         try:
@@ -132,11 +132,11 @@ class Cluster:
         if "sampler" in self.__dict__:  # its thread must not meet engines that are gone, nor the Ray after this one
             self.sampler.close()
         if not self.is_abandoned:
-            self.storage.close()
             for actor in self.actors.values():
                 ray.kill(cast("Any", actor))
             if self.group:
                 ray.util.remove_placement_group(self.group)
+            self.storage.close()  # last: a rank that still writes would leave files behind
         if self.owns_ray:
             stop_ray(error)
 
@@ -185,7 +185,7 @@ class Cluster:
         transport = choose_transport(self.engines.transport, gpus["policy"], gpus["engine"], has_adapter)
         if transport == "object_store":
             return None
-        workers = self.engines.gpus if self.gpu else 1
+        workers = self.engines.gpus if self.gpu else 1  # tensor-parallel; on a CPU an engine is one process
         actors = [self.actors["policy", i] for i in range(self.training.ranks)]
         return WeightStream(actors, Route(transport, workers, gpus["policy"], gpus["engine"]))
 

@@ -79,6 +79,7 @@ class CriticWorker(AudioWorker):
 
         from models.heads import CRITIC_FILE
 
+        # Walked through on every rank: gathering is collective.
         state = {name: tensor.cpu().clone() for name, tensor in self.merged_parameters() if self.rank == 0}
         if self.rank == 0:
             self.deepspeed.module.save_config(folder)

@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
-from rl.config import Values
+from collections.abc import Mapping
+from typing import Any, cast
+
+from rl.config import ConfigError, Values, shorten
 
 REFUSED_OPTIONS = {
-    "gradient_clipping": "optimizer.gradient_clipping of a stage",
-    "gradient_accumulation_steps": "trainer.tokens_per_microbatch",
-    "train_batch_size": "trainer.tokens_per_microbatch",  # divided by the ranks, it sets the accumulation steps
-    "train_micro_batch_size_per_gpu": "trainer.tokens_per_microbatch",
-    "managed_gradient_accumulation": "trainer.tokens_per_microbatch",
+    "gradient_clipping": "set optimizer.gradient_clipping of a stage instead",
+    "gradient_accumulation_steps": "set trainer.tokens_per_microbatch instead",
+    # Divided by the ranks, it sets the accumulation steps.
+    "train_batch_size": "set trainer.tokens_per_microbatch instead",
+    "train_micro_batch_size_per_gpu": "set trainer.tokens_per_microbatch instead",
+    "managed_gradient_accumulation": "set trainer.tokens_per_microbatch instead",
+    # What the plan and the guards of encoders read.
+    "zero_optimization.stage": "set trainer.zero_stage instead",
+    # Their optimizers step on copies of the gradients: without ZeRO our clipping, of the module's own, would change
+    # nothing.
+    "fp16": "there is no float16; set model.dtype=bfloat16 or float32 instead",
+    "bf16.enabled": "set model.dtype instead",
+    "gradient_allreduce_op": "trainers rely on the mean over the ranks, DeepSpeed's default; remove it",
 }
-"""Options that `trainer.deepspeed` may not hold, with the recipe key that does their work."""
+"""Options that `trainer.deepspeed` may not hold, by their place in it, with the fix."""
+MAPPINGS = {
+    "zero_optimization": "{overlap_comm: false}",
+    "zero_optimization.offload_optimizer": "{device: cpu}",
+    "bf16": "{check_grad_overflow: false}",
+    "data_types": "{grad_accum_dtype: fp32}",
+}
+"""Options in which `deepspeed_settings` looks for others, with an example of each."""
+
+
+def check_options(options: Values, place: str) -> None:
+    """Raise ConfigError for an option that is refused, or for one without the options that belong in it."""
+    places = dict(options)
+    for name, value in options.items():
+        if isinstance(value, dict):
+            places |= {f"{name}.{key}": inner for key, inner in cast("Values", value).items()}
+    for name, value in places.items():
+        if name in REFUSED_OPTIONS:
+            raise ConfigError(f"{place}.{name}: {REFUSED_OPTIONS[name]}")
+        is_off = value is None and name == "zero_optimization.offload_optimizer"  # DeepSpeed's own word for it
+        if name in MAPPINGS and not (isinstance(value, dict) or is_off):
+            raise ConfigError(f"{place}.{name}: expected a mapping, such as {MAPPINGS[name]}; got {shorten(value)}")
 
 
 def deepspeed_settings(
@@ -49,10 +81,11 @@ def deepspeed_settings(
     return settings
 
 
-def offloads_optimizer(settings: Values) -> bool:
-    """Return whether DeepSpeed keeps master weights and optimizer states on the host, where the step is taken too."""
-    offload: Values = settings["zero_optimization"].get("offload_optimizer") or Values()
-    return offload.get("device") == "cpu"
+def offloads_optimizer(options: Mapping[str, Any]) -> bool:
+    """Return whether DeepSpeed, with these options, keeps master weights and optimizer states off the GPU and takes the
+    step on the host: that it does for any device but `none`."""
+    offload: Values = options.get("zero_optimization", {}).get("offload_optimizer") or {}
+    return offload.get("device") not in ("none", None)
 
 
 def _merge(base: Values, extra: Values) -> Values:

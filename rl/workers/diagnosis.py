@@ -24,7 +24,7 @@ Losses = tuple["Tensor", "Tensor", dict[str, "Tensor"]]
 """(loss_A of a micro-batch, their weighted sum, diagnostics_A)."""
 Compute = Callable[[Sequence[int]], Losses]
 """Function that computes the losses of a micro-batch's rows."""
-NOTHING: Finding = (9, 0, "the gradient is not finite")
+NOTHING: Finding = (9, 0, "the gradient is not finite")  # after all places: those of COLUMNS, the loss's, a gradient's
 
 
 def check_weights(module: nn.Module) -> None:
@@ -136,6 +136,7 @@ def _find_in_gradients(engine: Any, micro_batches: Sequence[Sequence[int]], comp
         if finding == NOTHING and (problem := describe_non_finite(gradient)):
             finding = len(COLUMNS) + 1, 0, f"the gradient of {name} is {problem}"
 
+    # Backward begins at the loss: of the gradients that are not finite the first one is nearest to it.
     hooks = [
         parameter.register_hook(partial(note, name))
         for name, parameter in engine.module.named_parameters()

@@ -111,6 +111,7 @@ class TrainerGroup:
         """Call a method on every rank with its rows of the batch and its plan, which says when it computes which of them."""
         self.make_room()
         if not self.trains_encoder:
+            # Before the cut: a clip is encoded once, however many ranks compute samples of it.
             batch = self.audio_features.replace_clips(batch)
         shares = cut_batch(batch, rows)
         # Put once where ranks share sequences: as a plain argument it would be copied for each.
@@ -266,6 +267,7 @@ class PolicyGroup(TrainerGroup):
         # store holds one version of the weights and not two.
         self.handles.clear()
         if self.stream is None or self.lora:
+            # Of the first rank's answer: the others have nothing to hand over.
             self.handles, checksums, seconds = self._call_all("weights").get()[0]
             weights = Weights(self.handles, checksums, seconds)
         else:

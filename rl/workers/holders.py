@@ -42,6 +42,7 @@ def read_holdings() -> list[Holding]:
     groups = cast("dict[str, dict[str, Any]]", cast("Any", util).placement_group_table())  # untyped by Ray
     holdings: list[Holding] = []
     for group in groups.values():
+        # A reservation that is pending or was removed holds nothing.
         if group["name"].startswith(MARK) and group["state"] == "CREATED":
             bundles: list[dict[str, float]] = list(group["bundles"].values())
             cpus, gpus = (sum(bundle.get(kind, 0.0) for bundle in bundles) for kind in ("CPU", "GPU"))

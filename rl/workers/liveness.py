@@ -162,6 +162,7 @@ def lives_of_workers(pids: Iterable[int], names: Mapping[int, str]) -> dict[str,
         name = names.get(pid) or read_command(pid)[:40] or "Ray's process"
         _add(lives, f"{name} (pid {pid})", pid, counts_runs=pid in names)
         for child in list_descendants(pid):
+            # Only a stop counts: what an actor has started may sleep for as long as it likes.
             _add(lives, f"a process of {name} (pid {child}, {read_command(child)[:40]})", child, counts_runs=False)
     return lives
 
@@ -187,4 +188,4 @@ def _count_runs(pid: int) -> int | None:
                 total += int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[2])
     except (OSError, IndexError, ValueError):
         return None
-    return total or None
+    return total or None  # every process has run: at 0 nothing is counted

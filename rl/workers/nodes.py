@@ -41,6 +41,7 @@ def arrange(
     # Trainers first: they are the most, and talk the most. Where the rest then finds no whole node, the widest first.
     by_trainers = sorted(groups, key=lambda group: bundles[group[0]].actors[0][0] not in TRAINERS)
     by_width = sorted(groups, key=lambda group: (-bundles[group[0]].gpus, -bundles[group[0]].cpus))
+    # Ranks that share micro-batches are divided rather than refused: `describe_divided` tells of it.
     for unit in dict.fromkeys((together, 1)):
         for order in (by_trainers, by_width):
             if (places := _arrange_groups(order, bundles, nodes, spread, unit)) is not None:
@@ -54,6 +55,7 @@ def _groups(bundles: Sequence[Bundle]) -> list[list[int]]:
     names = set[str]()
     for i, bundle in enumerate(bundles):
         here: set[str] = {name for name, _ in bundle.actors}
+        # Bundles come role by role (`rl.workers.placement.bundles`), so a group ends where no role of it goes on.
         if not names & here:
             groups.append([])
             names = set[str]()
@@ -122,6 +124,7 @@ def _fill(bundles: Sequence[Bundle], free: Sequence[Free], unit: int) -> list[in
         if not count:
             return None
         places += [node] * count
+        # What it has left holds no further unit of this group.
         open_nodes.remove(node)
     return places
 
@@ -206,7 +209,8 @@ def describe_divided(
     on = {seat: place for bundle, place in zip(bundles, places, strict=True) for seat in bundle.actors}
     for role in TRAINERS:
         ranks = sum(name == role for name, _ in on)
-        for first in range(0, ranks, sequence_parallel):
+        # Whole groups alone: a number that does not divide the ranks is refused (`rl.planning.sharing`).
+        for first in range(0, ranks - sequence_parallel + 1, sequence_parallel):
             nodes = sorted({on[role, rank] for rank in range(first, first + sequence_parallel)})
             if len(nodes) > 1:
                 last = first + sequence_parallel - 1

@@ -72,6 +72,7 @@ class Offload:
             if copy is None:
                 content.zero_()
             else:
+                # Not waited for: whatever reads the states comes after it on the same stream.
                 content.copy_(copy, non_blocking=True)
         self.away.clear()
 
@@ -90,6 +91,7 @@ class Offload:
     def _states(self) -> Iterator[Tensor]:
         optimizer = self.engine.optimizer
         for _, weight, moments in shards(optimizer):
+            # AdamW's count of steps is a scalar: moving it would free nothing.
             yield from (weight, *(moment for moment in moments.values() if moment.dim()))
             yield from _tensors(weight.grad)
         for name in GRADIENTS:

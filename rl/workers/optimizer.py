@@ -42,7 +42,9 @@ class OptimizerConfig:
     def rate(self, step: int, total: int) -> float:
         """Return the learning rate of optimiser step `step` (from 0) of `total`."""
         if step < self.warmup_steps:
+            # From 1 on: at a rate of 0 the first step would change nothing.
             return self.learning_rate * (step + 1) / self.warmup_steps
+        # Below 1 also in the last step, which would change nothing at 1.
         progress = (step - self.warmup_steps) / max(1, total - self.warmup_steps)
         decay = {"constant": 1.0, "linear": 1 - progress, "cosine": 0.5 * (1 + math.cos(math.pi * progress))}
         return self.learning_rate * decay[self.schedule]

@@ -108,6 +108,7 @@ def _copy(saved: SavedPiece, piece: Piece, weight: Tensor, moments: dict[str, Te
     first, end = max(piece.start, saved.start), min(piece.start + piece.count, saved.start + saved.count)
     if first >= end:
         return 0
+    # `first` and `end` count elements of the flattened parameter, `at` those of the flattened shard.
     at = piece.offset + first - piece.start
     for name, values in saved.tensors.items():
         if name == STEP:

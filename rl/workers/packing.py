@@ -50,6 +50,7 @@ def samples_by_prompt(batch: Batch, rows: Sequence[int], most_tokens: int) -> li
     newest: dict[int, Unit] = {}  # owner of a prompt -> the unit of its samples that may have room left
     for row in rows:
         unit, answer = newest.get(owners[row]), lengths[row] - prompts[row]
+        # Behind the unit's first sample only answers go through the trunk.
         if unit and unit.tokens + answer <= most_tokens:
             unit.rows.append(row)
             unit.tokens += answer
@@ -86,7 +87,7 @@ def plan_steps(
     in a row stay in one micro-batch."""
     plans: list[list[OptimiserStep]] = [[] for _ in range(ranks)]
     for rows, rate in zip(steps, rates, strict=True):
-        if not len(rows):  # fewer sequences were left than steps to cut them into
+        if not len(rows):  # fewer sequences were left than steps to cut them into: no update, and its rate goes unused
             continue
         # As in `plan_forward`, but one step's rows at a time: steps are taken one after the other.
         most = _unit_tokens(batch, config, ranks)

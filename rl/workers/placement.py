@@ -20,7 +20,7 @@ Placement = Literal["colocated", "split"]
 TRAINERS = ("policy", "critic", "reference", "teacher", "reward_model")
 """Roles whose actors are trainers; the last three give answers and never learn."""
 ROLES = ("engine", *TRAINERS, "judge")
-WAIT_S = 120.0
+WAIT_S = 120.0  # of `cluster.wait_s` where the recipe has none, outside of jobs
 SUBMITTED = "GROUNDTONE_SUBMITTED"
 """Environment variable of a job of `rl submit`: the recipe, overrides and address that the user gave, the job's name, and what its own
 process holds, as JSON."""
@@ -189,6 +189,7 @@ def bundles(roles: Mapping[str, Role], placement: Placement) -> list[Bundle]:
     if placement == "split":
         return [Bundle(r.cpus, r.gpus, ((name, i),)) for name, r in roles.items() for i in range(r.count)]
     width = max(1, *(role.gpus for role in roles.values()))
+    # A wide actor takes a whole bundle; narrow ones take one device each, `width` of them a bundle.
     count = max(role.count if role.gpus > 1 else ceil(role.count / width) for role in roles.values())
     seats: list[list[tuple[int, str, int]]] = [[] for _ in range(count)]
     # Each role's actors are dealt round the devices, beginning where the last role ended: so roles that work at the
@@ -288,7 +289,8 @@ def _changes(roles: Mapping[str, Role], changed: Mapping[str, Role], also: Seque
     """Return the overrides that make `changed` of `roles`; one of a trainer's roles stands for all."""
     lines: dict[str, None] = {}
     for name, role in roles.items():
-        place = "trainer" if name in TRAINERS else "engines" if name == "engine" else f"judges.{name.split(' ')[-1]}"
+        judge = name.removeprefix("judge ")  # which may have spaces of its own
+        place = "trainer" if name in TRAINERS else "engines" if name == "engine" else f"judges.{judge}"
         if changed[name].count != role.count:
             lines[f"{place}.{'ranks' if place == 'trainer' else 'count'}={changed[name].count}"] = None
         if "threads" in also and changed[name].cpus != role.cpus:

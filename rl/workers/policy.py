@@ -60,6 +60,7 @@ class PolicyWorker(LanguageModelWorker):
         start = base if adapter else path
         self.keep_tokenizer(start, config.thinks)
         self.dtype = config.dtype
+        # Those of the model before are void: the next `weights` puts this one's into the store.
         self.frozen_buckets: list[WeightBucket] | None = None
         self.frozen_checksums: dict[str, Checksum] = {}
         options = config.gradient_checkpointing, config.train_encoder, config.lora
@@ -153,6 +154,7 @@ class PolicyWorker(LanguageModelWorker):
             diagnostics_N = {name: value_P.repeat_interleave(2) for name, value_P in diagnostics_P.items()}
             return loss_P.repeat_interleave(2), diagnostics_N
 
+        # A sequence counts as one action: the mean "over tokens" is one over pairs, each of which stands there twice.
         return self.optimise(batch, steps, loss, lambda n: action_weights(n, "token_mean"), pairs=True)
 
     def open_store(self) -> tuple[str, int]:
@@ -190,6 +192,7 @@ class PolicyWorker(LanguageModelWorker):
         frozen = {name for name, _ in module.frozen_parameters()}
         self.checksum_s = 0.0
         checksums: dict[str, Checksum] = {}
+        # `_named_parameters` yields a frozen encoder's too, which go by buckets of their own.
         trained = ((name, tensor) for name, tensor in self._named_parameters() if name not in frozen)
         buckets = self._buckets(trained, checksums)
         if self.frozen_buckets is None:
@@ -224,6 +227,7 @@ class PolicyWorker(LanguageModelWorker):
         if self.frozen_buckets is None:
             frozen = adapters.base_parameters(self._named_parameters(lambda name: not changing(name)))
             digest = hashlib.blake2b(digest_size=16)
+            # Other ranks only walk along: they have no bucket to name.
             frozen = _digested(frozen, digest) if self.rank == 0 else frozen
             self.frozen_buckets = self._buckets(frozen, self.frozen_checksums)
             for i, bucket in enumerate(self.frozen_buckets):

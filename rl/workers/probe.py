@@ -33,6 +33,7 @@ def draw_probe(chat: Chat, vocabulary: int | None, max_tokens: int, seed: int) -
         clip = Clip(data=encode(_sweep(random)))
         opening, patch, closing = chat.clip_ids
         count = chat.count_audio_tokens(clip)
+        # 2: the tokens that open and close the clip.
         if count + 2 + LEAST_TOKENS <= min(PROBE_TOKENS, max_tokens):
             clips = (clip,)
             head, expanded_ids = [opening, patch, closing], [opening, *[patch] * count, closing]

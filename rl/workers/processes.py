@@ -102,6 +102,7 @@ def _node() -> str:
     return str(ray.get_runtime_context().get_node_id())
 
 
+# `__ray_call__` hands it the actor itself.
 def _place(_: object) -> Place:
     """Return where the actor is that runs this."""
     return _node(), os.getpid()

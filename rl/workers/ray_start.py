@@ -156,7 +156,7 @@ def keep_sigterm_handler() -> Generator[None]:
 
 def store_bytes(weights: int, shared_memory: int) -> int:
     """Return the size of the local object store: for batches and features, and for two versions of the policy's weights,
-    in at most four fifths of the free `shared_memory`. All in bytes."""
+    in at most four fifths of the free `shared_memory`, but never less than `STORE_BYTES`. All in bytes."""
     # Two versions: Ray frees the earlier one up to a second after the last handle is gone. What does not fit goes to
     # disk and back with every step.
     return max(STORE_BYTES, min(STORE_BYTES + 2 * weights, shared_memory * 4 // 5))

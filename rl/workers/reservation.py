@@ -79,6 +79,7 @@ def reserve(
     holding = own_holding(str(ray.get_runtime_context().get_node_id()))
     nodes = live_nodes()
     _check_nodes(reservation, config, together, nodes, holding)
+    # `told_at` lies so far back that a run which has to wait says so at once.
     longest, start, last_line, told_at = config.longest_wait(), time.monotonic(), "", -NEWS_S
     stuck_at: float | None = None
     with Ticket(config.running_cluster() is not None, holding) as ticket:

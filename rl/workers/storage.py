@@ -24,6 +24,9 @@ BUCKET = 64 << 20
 CLEAN_TIMEOUT_S = 60.0
 """Longest time that the end of a cluster waits for its nodes to remove what was brought to them."""
 
+SHARE_FIX = "put it on storage that the nodes share, or under the same path of each"
+"""Fix that errors name for what a node lacks."""
+
 MARK = ".shared-"
 """Beginning of the names of files by which nodes find out whether they share the run directory."""
 
@@ -56,7 +59,7 @@ class Storage:
     """Storage that all nodes share: nothing needs to be brought anywhere."""
 
     def deliver(self, *paths: str | Path) -> None:
-        """Bring files or folders of the run's node to the others, before they are read there."""
+        """Bring files or folders of the run directory to the other nodes, before they are read there."""
 
     @contextmanager
     def collecting(self, folder: Path) -> Generator[None]:
@@ -71,15 +74,16 @@ class Courier:
     """Reads and writes files on its node for the run's node; an actor."""
 
     def __init__(self) -> None:
-        self.written = set[str]()
+        self.written, self.folders = set[str](), set[str]()
 
     def list(self, folder: str) -> dict[str, tuple[int, int]]:
         """Return {path: (bytes, time of change in ns)} of a file, or of all files below a folder."""
         return list_files(Path(folder))
 
     def make(self, folder: str) -> None:
-        """Create a folder."""
+        """Create a folder of the run's, into which ranks write."""
         Path(folder).mkdir(parents=True, exist_ok=True)
+        self.folders.add(folder)
 
     def read(self, file: str, offset: int) -> bytes:
         """Return a bucket of a file."""
@@ -90,9 +94,11 @@ class Courier:
     def write(self, file: str, offset: int, content: bytes, changed: int) -> None:
         """Write a bucket of a file, which is then of that time."""
         Path(file).parent.mkdir(parents=True, exist_ok=True)
+        # The first bucket empties the file: an earlier one may have been longer.
         with open(file, "r+b" if offset else "wb") as target:
             target.seek(offset)
             target.write(content)
+        # The sender's time: by it the next `deliver` finds the file unchanged.
         os.utime(file, ns=(changed, changed))
         self.written.add(file)
 
@@ -101,32 +107,44 @@ class Courier:
         shutil.rmtree(folder, ignore_errors=True)
 
     def clean(self, run_dir: str) -> None:
-        """Remove what was written here, and the folders of the run directory that are empty then."""
+        """Remove what was written here, what is left of folders into which ranks wrote, and the folders of the run
+        directory that are empty then."""
+        for folder in self.folders:  # one is left where a rank has failed
+            self.remove(folder)
         files = [*map(Path, self.written), *Path(run_dir).glob(f"{MARK}*")]
         for file in files:
             file.unlink(missing_ok=True)
-        folders = {parent for file in files for parent in file.parents if parent.is_relative_to(run_dir)}
-        for folder in sorted(folders, reverse=True):  # inner ones first
+        paths = [*files, *map(Path, self.folders)]
+        parents = {parent for path in paths for parent in path.parents if parent.is_relative_to(run_dir)}
+        for parent in sorted(parents, reverse=True):  # inner ones first
             with suppress(OSError):  # it holds something of somebody else's
-                folder.rmdir()
+                parent.rmdir()
 
 
 class NodeStorage(Storage):
     """Storage of nodes that do not share the run directory: each has its own under the same path."""
 
     def __init__(self, nodes: Sequence[Node], run_dir: Path) -> None:
-        self.run_dir = run_dir
+        self.nodes, self.run_dir = nodes, run_dir
         actor: Any = ray.remote(Courier)
+        # Without CPUs, all of which the run's own bundles may hold; and on its node or nowhere.
         self.couriers: list[Any] = [
             actor.options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)).remote()
             for node in nodes
         ]
 
     def deliver(self, *paths: str | Path) -> None:
-        """Bring what the nodes do not have yet, in buckets."""
+        """Bring what the nodes do not have yet, in buckets. Raises ValueError, with the node, where one lacks a path
+        outside the run directory."""
         for path in filter(None, map(str, paths)):
             here = list_files(Path(path))
-            for courier, there in zip(self.couriers, fetch([c.list.remote(path) for c in self.couriers]), strict=True):
+            views = fetch([courier.list.remote(path) for courier in self.couriers])
+            for node, courier, there in zip(self.nodes, self.couriers, views, strict=True):
+                # Outside the run directory a node has files of its own, its user's, perhaps of another time: they stay.
+                if not _lies_in(path, self.run_dir):
+                    if not there:
+                        raise ValueError(f"{path}: node {node.host} lacks it; {SHARE_FIX}")
+                    continue
                 for file, (size, changed) in here.items():
                     if there.get(file) != (size, changed):
                         self._send(courier, file, size, changed)
@@ -138,7 +156,8 @@ class NodeStorage(Storage):
 
     @contextmanager
     def collecting(self, folder: Path) -> Generator[None]:
-        """Create the folder on all nodes; after the block bring what they wrote, in buckets, and remove it there."""
+        """Create the folder on all nodes; after the block bring what they wrote, in buckets, and remove it there. Where
+        the block fails it is removed by `close`: ranks may still write there."""
         fetch([courier.make.remote(str(folder)) for courier in self.couriers])
         yield
         for courier in self.couriers:
@@ -152,9 +171,10 @@ class NodeStorage(Storage):
     def close(self) -> None:
         """Remove what was brought to the nodes. One that does not answer within `CLEAN_TIMEOUT_S` is left as it is."""
         calls = [courier.clean.remote(str(self.run_dir)) for courier in self.couriers]
-        ended, _ = ray.wait(calls, num_returns=len(calls), timeout=CLEAN_TIMEOUT_S)
+        ended: list[Any] = ray.wait(calls, num_returns=len(calls), timeout=CLEAN_TIMEOUT_S)[0]
         for call in ended:
-            with suppress(RayError):  # a node that is gone has nothing to clean
+            # A node that is gone has nothing to clean, and what cannot be removed must not hide how the run has ended.
+            with suppress(RayError, OSError):
                 fetch(call)
 
 
@@ -164,11 +184,16 @@ def list_files(path: Path) -> dict[str, tuple[int, int]]:
     return {str(file): (file.stat().st_size, file.stat().st_mtime_ns) for file in files}
 
 
+def _lies_in(path: str, folder: Path) -> bool:
+    return Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder))
+
+
 def find_storage(nodes: Sequence[Node], site: RunSite) -> Storage:
     """Return how files get to and from `nodes`. Raises ValueError, with the node, where one can neither see the run directory
     nor have one of its own, or lacks a path."""
     run_dir = site.folder
     here = str(ray.get_runtime_context().get_node_id())
+    # `nodes` has one entry for each bundle.
     others = [node for node in dict.fromkeys(nodes) if node.id != here]
     if run_dir is None or not others:
         return Storage()
@@ -176,7 +201,8 @@ def find_storage(nodes: Sequence[Node], site: RunSite) -> Storage:
     mark.touch()
     try:
         look = ray.remote(look_at)
-        outside = {place: path for place, path in site.paths.items() if not Path(path).is_relative_to(run_dir)}
+        # What lies in the run directory is brought before it is read (`deliver`); a node must have the rest itself.
+        outside = {place: path for place, path in site.paths.items() if not _lies_in(path, run_dir)}
         views = fetch(
             [
                 cast("Any", look)
@@ -214,10 +240,7 @@ def describe_view(node: Node, view: View, run_dir: Path, paths: Mapping[str, str
         )
     lacking = [f"{place} ({path})" for place, path in paths.items() if path in view.absent]
     if lacking:
-        return (
-            f"{lacking[0].partition(' ')[0]}: node {node.host} lacks {', '.join(lacking)}; put it on storage that the nodes share, "
-            "or under the same path of each"
-        )
+        return f"{lacking[0].partition(' ')[0]}: node {node.host} lacks {', '.join(lacking)}; {SHARE_FIX}"
     return None
 
 

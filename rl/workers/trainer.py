@@ -136,10 +136,12 @@ class TrainerWorker:
             fuse_layers(module)
         adam = build_adamw(module, optimizer, settings, on_gpu, trainer.threads, self.world)
         if not stage:
+            # Before `initialize`, to which it leaves a limit of 0: DeepSpeed would clip too, and report no norm.
             self.clipping.take_over(module, adam, settings)
         self.deepspeed, *_ = deepspeed.initialize(
             model=module, optimizer=adam, config=settings, dist_init_required=False
         )
+        # They leave at once: nobody reads them before the first update, and other roles load onto the GPU meanwhile.
         if on_gpu and self.shares_gpu and trainer.offload_between_turns:
             self.offload = Offload(self.deepspeed, self.device).leave()
 
@@ -178,6 +180,8 @@ class TrainerWorker:
                 _, scalar, diagnostics = compute(rows)
                 # DeepSpeed averages gradients over ranks, and ours are to be added up; it would divide by steps too.
                 self.deepspeed.backward(scalar * self.world, scale_wrt_gas=False)
+                # Of ranks that share sequences each has the whole loss and reports its part. Its gradient is what its
+                # own tokens contribute (`models.sequence_parallel`): that was not to be divided.
                 report["loss"] += scalar.detach() / self.sharing
                 for name, values in diagnostics.items():  # [A], or [N] under a name for sequences
                     count = len(step.rows) if name.endswith(PER_SEQUENCE) else int(actions_N.sum())
@@ -216,8 +220,8 @@ class TrainerWorker:
 
     def _check_step(self, report: dict[str, float], step: OptimiserStep, batch: BatchShare, compute: Compute) -> None:
         """Raise NonFiniteError where the step met or made a number that is none."""
-        # Loss scaling tries scales that are too large and takes no step with them, which is no fault.
-        if not (math.isfinite(report["grad_norm"]) or self.deepspeed.fp16_enabled()):
+        # The norm first: all ranks have the same one, and so all of them go into `explain_step`, which is collective.
+        if not math.isfinite(report["grad_norm"]):
             explain_step(self.deepspeed, batch, step.micro_batches, compute)
         if not math.isfinite(report["loss"]):  # of this rank alone: the whole gradient is finite
             raise NonFiniteError(f"the loss is {report['loss']}", is_update=True)
@@ -237,9 +241,11 @@ class TrainerWorker:
                 micro_batch = batch.select(rows or FORWARD_DUMMY).to(self.device)  # as in `optimise`
                 results.append((rows, compute(micro_batch), micro_batch.host.actions_N))
         answers: dict[int, np.ndarray] = {}
-        # Read when all are on their way: a GPU would stand still after each that is waited for.
+        # Read when all are on their way: a GPU would stand still after each that is waited for. Of ranks that share
+        # sequences, which have the same answers, the first one gives them: each row comes once.
         for rows, values_A, actions_N in results if self.rank % self.sharing == 0 else []:
             pieces = split_by_sequence(values_A.cpu(), actions_N)
+            # Without rows there is the dummy's piece, which belongs to none.
             answers.update({row: piece.numpy() for row, piece in zip(rows, pieces, strict=bool(rows))})
         check_answers(answers, name, batch)
         return answers

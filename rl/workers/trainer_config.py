@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rl.config import ConfigError, Values
-from rl.workers.deepspeed_settings import REFUSED_OPTIONS
+from rl.workers.deepspeed_settings import check_options
 
 
 @dataclass
@@ -33,10 +33,8 @@ class TrainerConfig:
     """Options merged into the config that DeepSpeed is given; the recipe's keys win."""
 
     def validate(self, place: str) -> None:
-        """Raise ConfigError for a count below 1 or an option of DeepSpeed that another key of the recipe sets."""
+        """Raise ConfigError for a count below 1 or an option of DeepSpeed that a recipe may not set."""
         for name in ("ranks", "threads", "tokens_per_microbatch", "sequence_parallel"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{place}.{name}: must be at least 1; got {getattr(self, name)}")
-        for name, key in REFUSED_OPTIONS.items():
-            if name in self.deepspeed:
-                raise ConfigError(f"{place}.deepspeed.{name}: set {key} instead")
+        check_options(self.deepspeed, f"{place}.deepspeed")

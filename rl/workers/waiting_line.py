@@ -9,12 +9,17 @@ from types import TracebackType
 from typing import Any, cast
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import GetTimeoutError, RayActorError
+
+from rollouts.judge_engine import last_line
 
 NAME = "groundtone-line"
 """Name of the line's actor, and of its Ray namespace."""
+# More than one attempt to reserve takes (`rl.workers.reservation.ATTEMPT_S`), during which a run does not ask.
 SILENCE_S = 60.0
 """Seconds after which a run that no longer asks has left the line: it was killed."""
+ANSWER_S = 60.0
+"""Longest time in which the line's actor starts and answers, on a machine that is busy too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +109,27 @@ class Ticket:
         if self.shared and ray.is_initialized():
             line = _find_line()
             try:
-                if ray.get(line.leave.remote(self.name)):
+                if ray.get(line.leave.remote(self.name), timeout=ANSWER_S):
                     ray.kill(line)  # nothing of ours stays on the cluster
-            except RayActorError:
-                return  # another run, the last, has ended it
+            except (RayActorError, GetTimeoutError):
+                return  # another run, the last, has ended it; or it cannot start
 
     def turn(self) -> Turn:
-        """Return the run's place."""
-        while self.shared:
+        """Return the run's place. Raises ValueError where the line does not answer for `ANSWER_S`."""
+        if not self.shared:
+            return Turn(0)
+        until = time.monotonic() + ANSWER_S
+        while True:
             try:
-                return cast("Turn", ray.get(_find_line().ask.remote(self.name, self.holding)))
-            except RayActorError:  # the last run of the line has just ended it: a new one begins
-                time.sleep(0.1)
-        return Turn(0)
+                return cast("Turn", ray.get(_find_line().ask.remote(self.name, self.holding), timeout=ANSWER_S))
+            except (RayActorError, GetTimeoutError) as error:
+                if time.monotonic() >= until:
+                    raise ValueError(
+                        f"cluster: the process in which runs line up does not answer for {ANSWER_S:g} s "
+                        f"({last_line(error)}); see that all nodes have the same versions of Groundtone and Ray, "
+                        "then run again"
+                    ) from error
+                time.sleep(0.5)  # the last run of the line may have just ended it: a new one begins
 
     def holdings_behind(self) -> list[Holding]:
         """Return what runs that came later hold while they wait."""
@@ -131,8 +144,8 @@ class Ticket:
         if not self.shared:
             return None
         try:
-            return ray.get(getattr(_find_line(), method).remote(*arguments))
-        except RayActorError:
+            return ray.get(getattr(_find_line(), method).remote(*arguments), timeout=ANSWER_S)
+        except (RayActorError, GetTimeoutError):
             return None
 
 

@@ -110,11 +110,12 @@ class Tool:
             raise BadCallError("malformed", f"{self.name} takes no {name}")
         hint = _plain(self.hints.get(name))
         try:
-            if hint in (int, float) and isinstance(value, int | float | str) and not isinstance(value, bool):
+            is_number = hint is int or hint is float
+            if is_number and isinstance(value, int | float | str) and not isinstance(value, bool):
                 return float(value) if hint is float else _read_whole(value)
             if hint is str:
                 return value if isinstance(value, str) else json.dumps(value)
-            is_right = hint not in (int, float) and (hint is not bool or isinstance(value, bool))
+            is_right = not is_number and (hint is not bool or isinstance(value, bool))
         except (ValueError, OverflowError):
             is_right = False
         if not is_right:

@@ -166,6 +166,10 @@ def by_tokens(batch, objective):
     return batch.add(advantages=(batch.scores_N / batch.lengths_N).repeat_interleave(batch.actions_N))
 
 
+def no_number(batch, objective):
+    return batch.add(advantages=torch.full_like(batch.rewards_A, torch.nan))
+
+
 def bare(batch, objective):
     return batch.scores_N.repeat_interleave(batch.actions_N)
 
@@ -181,6 +185,8 @@ def rewards_in_place(batch, objective):
         (in_chunks_of_two, "order", "with the samples in another order advantages differ by up to"),
         (by_group_number, "order", "with other numbers for the groups"),
         (by_tokens, "mask", "with longer prompts"),
+        (no_number, "order", "with the samples in another order advantages differ by up to nan"),
+        (no_number, "mask", "with other tokens in the prompts advantages differ by up to nan"),
         (bare, "shapes", "returns Tensor, not a Batch"),
         (rewards_in_place, "inputs", "changes rewards_A in place"),
     ],

@@ -133,6 +133,10 @@ def test_ppo_with_its_name_is_shown_the_algorithm() -> None:
         ({"algorithm": "opd"}, "rlvr.teacher: nobody to learn from; name an earlier stage or the folder of a model"),
         ({"objective": {"teacher_coef": 1.0}}, "rlvr.teacher: nobody to learn from"),
         ({"teacher": "x"}, "rlvr.teacher: advantage 'gae' does not read it; set algorithm: opd, or add objective"),
+        (
+            {"algorithm": "grpo", "objective": {"advantage": "verl/opo"}, "teacher": "x"},
+            "rlvr.teacher: advantage 'verl/opo' does not read it; set algorithm: opd, or add objective",
+        ),
         ({"teacher_template": "{question}"}, "rlvr.teacher_template: no teacher to read it"),
         (
             {"algorithm": "opd", "teacher": "x", "teacher_template": "{question!r}"},

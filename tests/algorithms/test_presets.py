@@ -95,12 +95,17 @@ def test_overrides_are_on_top():
         (
             "ppo",
             {"importance_cap": 0},
-            "a.importance_cap: got 0.0; it must be a number above 0, a pair [low, high] around 1, or null",
+            "a.importance_cap: got 0.0; it must be a number of at least 1, a pair [low, high] around 1, or null",
+        ),
+        (
+            "ppo",
+            {"importance_cap": 0.5},
+            "a.importance_cap: got 0.5; it must be a number of at least 1, a pair [low, high] around 1, or null",
         ),
         (
             "ppo",
             {"importance_cap": [2, 5]},
-            "a.importance_cap: got (2.0, 5.0); it must be a number above 0, a pair [low, high] around 1, or null",
+            "a.importance_cap: got (2.0, 5.0); it must be a number of at least 1, a pair [low, high] around 1, or null",
         ),
         ("ppo", {"importance_cap": [0.5]}, "a.importance_cap: expected a list of 2; got [0.5]"),
         ("ppo", {"importance": 2}, "a.importance: expected a mapping of level, low, high, outside; got 2"),
@@ -195,6 +200,30 @@ def test_what_only_an_import_shows_is_told_before_the_first_step(tmp_path, monke
         goal = objective("grpo", {"policy_loss": f"their_names:{name}"}, "a")  # by * it may have any name
         with pytest.raises(ConfigError, match=says):
             check_imports(goal, "a")
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (
+            "import json\njson.lods\n",
+            "its module raises AttributeError: module 'json' has no attribute 'lods'; mend it",
+        ),
+        (
+            "import no_such_library\n",
+            "its module raises ModuleNotFoundError: No module named 'no_such_library'; mend it",
+        ),
+        (None, "No module named 'their_broken'; write it as `pkg.mod:fn`"),
+    ],
+)
+def test_a_module_that_fails_is_told_from_a_wrong_name(tmp_path, monkeypatch, source: str | None, says: str):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "their_broken", raising=False)
+    if source is not None:
+        (tmp_path / "their_broken.py").write_text(source)
+    with pytest.raises(ConfigError) as caught:
+        resolve("their_broken:loss", POLICY_LOSSES, "policy_loss")
+    assert str(caught.value) == f"policy_loss 'their_broken:loss': {says}"
 
 
 # --- which columns of a batch an algorithm reads --------------------------------------------------------------------

@@ -43,14 +43,9 @@ def test_a_loss_has_verls_value_and_gradient(name: str, normalise: Any) -> None:
     config: Any = actor_config(settings, "policy_loss")
     object.__setattr__(config, "global_batch_info", {})  # verl's own means
     old = batch.rollout_logprobs_A if name == "bypass_mode" else batch.old_A
-    expected, _ = core_algos.POLICY_LOSS_REGISTRY[name](
-        padded(old, batch),
-        padded(logprobs, batch),
-        padded(batch.advantages_A, batch),
-        mask(batch),
-        MODES[normalise],
-        config,
-    )
+    columns = padded(old, batch), padded(logprobs, batch), padded(batch.advantages_A, batch), mask(batch)
+    expected, _ = core_algos.POLICY_LOSS_REGISTRY[name](*columns, MODES[normalise], config)
+    by_sequences, _ = core_algos.POLICY_LOSS_REGISTRY[name](*columns, MODES["sequence_mean"], config)
     (gradient,) = torch.autograd.grad(expected, logprobs)
     object.__setattr__(config, "global_batch_info", {"dp_size": 1, "global_batch_size": 1})
 
@@ -58,8 +53,11 @@ def test_a_loss_has_verls_value_and_gradient(name: str, normalise: Any) -> None:
     loss = (terms * action_weights(batch.actions_N, normalise)).sum()
     (found,) = torch.autograd.grad(loss, logprobs)
     assert torch.allclose(found, gradient.to(found.dtype), rtol=1e-5, atol=1e-8)
-    if name != "bypass_mode":  # whose terms have their gradient and, as value, their mean
-        assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+    if (
+        name == "bypass_mode"
+    ):  # it multiplies no weights: its terms have their gradient and, as value, the mean over sequences
+        expected = by_sequences
+    assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
     assert all(value.shape == logprobs.shape and not value.requires_grad for value in diagnostics.values())
 
 

@@ -125,7 +125,9 @@ def test_minibatches_are_passes_over_everything() -> None:
         return minibatches(torch.arange(count), epochs, parts, seed)
 
     assert cut(4, epochs=1, parts=1, seed=0) == [[0, 1, 2, 3]]
-    assert sorted(cut(3, epochs=1, parts=8, seed=0)) == [[0], [1], [2]], "no update without a sequence"
+    few = cut(3, epochs=2, parts=5, seed=0)
+    assert [len(part) for part in few] == [1, 1, 1, 0, 0] * 2, "each part keeps its place, and its learning rate"
+    assert sorted(few[:3]) == sorted(few[5:8]) == [[0], [1], [2]]
     parts = cut(10, epochs=3, parts=4, seed=1)
     assert [len(p) for p in parts] == [3, 3, 2, 2] * 3
     for epoch in range(3):

@@ -43,6 +43,7 @@ def problems(*overrides: str) -> list[str]:
         ("engines.vllm.tensor_parallel_size=2", "engines.vllm.tensor_parallel_size: set engines.gpus instead"),
         ("engines.vllm.xyz=1", "engines.vllm.xyz: vLLM's EngineArgs have no such option; correct or remove it"),
         ("trainer.deepspeed.zero_optimisation={stage: 2}", "trainer.deepspeed.zero_optimisation: DeepSpeed's config has no such option; did you mean 'zero_optimization'?"),
+        ("trainer.deepspeed={'': 1}", "trainer.deepspeed.: DeepSpeed's config has no such option; "),
         ("trainer.deepspeed.zero_optimization={offload_optimiser: {device: cpu}}", "zero_optimization.offload_optimiser: DeepSpeed has no such option; did you mean 'offload_optimizer'?"),
     ],
 )  # fmt: skip
@@ -54,6 +55,7 @@ def test_options_that_it_has() -> None:
     zero = "{overlap_comm: true, stage3_prefetch_bucket_size: 1, reduce_bucket_size: 500, offload_optimizer: {device: cpu}}"
     assert problems("engines.vllm.max_num_seqs=4", f"trainer.deepspeed.zero_optimization={zero}") == []
     assert problems("trainer.deepspeed={wall_clock_breakdown: true, activation_checkpointing: {}, aio: {}}") == []
+    assert problems("trainer.deepspeed={disable_python_gc: true, log_level: info}") == []
 
 
 @pytest.mark.skipif(find_spec("vllm") is None or find_spec("deepspeed") is None, reason="needs the engines")

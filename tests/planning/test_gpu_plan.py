@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,6 +85,17 @@ def test_what_is_too_large_names_a_change_that_helps(recipe: str, gpus: str, ove
     assert said, problem
     assert said[1] == fix
     assert problems(on(gpus, recipe, *overrides, *said[2].split(" and "))) == []
+
+
+def test_a_recipe_without_actors_fits_any_gpus(tmp_path: Path) -> None:
+    """It reads what is there already: nothing is held against the GPUs."""
+    (tmp_path / "recipe.yaml").write_text(
+        "model: {build: {hidden_size: 64, heads: 2, layers: 1}}\n"
+        "data: {words: {source: reasoning_gym, args: {dataset: spell_backward, size: 60}}}\n"
+        "reward: {parts: [{verifier: text}]}\nstages: [distill: {data: words, chains: chains.jsonl}]\n"
+    )
+    made = on("8x80", str(tmp_path / "recipe.yaml"))
+    assert (made.placed, made.devices, problems(made)) == ([], [], [])
 
 
 def test_what_no_change_helps_is_told_too() -> None:

@@ -247,11 +247,44 @@ def test_ranks_that_cannot_share_are_refused() -> None:
         "trainer.sequence_parallel: 4 does not divide the 2 attention heads of the model; choose 1 or 2"
     ]
     assert problems("trainer.ranks=4", "trainer.sequence_parallel=2") == []
+    assert problems("trainer.ranks=1", "trainer.sequence_parallel=2") == [
+        "trainer.sequence_parallel: 2 does not divide the 1 trainer.ranks; choose 1"
+    ]
     (problem,) = problems("trainer.offload_activations=true")
     assert "set model.gradient_checkpointing: true" in problem
+
+
+OFFLOADED = "trainer.deepspeed.zero_optimization.offload_optimizer.device=cpu"
 
 
 def test_weights_that_shared_memory_cannot_hold_are_noted() -> None:
     assert object_store_notes(2 * GIB, 3 * GIB) == []
     (note,) = object_store_notes(3 * GIB, 64 << 20)
     assert note.startswith("memory: a version of the weights takes 3.0 GiB, 64 MiB of /dev/shm are free")
+
+
+@pytest.mark.parametrize(("transport", "count"), [("auto", 1), ("object_store", 1), ("shared_memory", 0)])
+def test_weights_that_are_streamed_do_not_go_through_shared_memory_whole(transport: str, count: int) -> None:
+    notes = planned(f"engines.transport={transport}", "model.dtype=bfloat16", model=huge()).notes
+    assert sum("of /dev/shm are free" in note for note in notes) == count
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ((), ["610 GiB of optimizer states and sleeping engines"]),
+        (("cluster.placement=split",), []),
+        (("cluster.placement=split", OFFLOADED), ["488 GiB of optimizer states"]),
+    ],
+)
+def test_what_waits_in_the_hosts_memory(
+    overrides: tuple[str, ...], says: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand, on two GPUs: 16 bytes of each of 32.8 B parameters over the ranks, and 2 in each engine that sleeps."""
+    machine = Machine(64, 2, GIB, 80 * GIB, 80 * GIB)
+    monkeypatch.setattr(Machine, "detect", lambda: machine)
+    whole(Path("big"), QWEN2_32B)
+    grpo = [{"rlvr": {"data": "words", "algorithm": "grpo"}}]
+    made = planned(*overrides, model={"path": "big", "dtype": "bfloat16"}, stages=grpo)
+    waiting = [note for note in made.notes if "wait in the host's memory" in note]
+    assert [note.partition(" wait ")[0] for note in waiting] == [f"memory: {text}" for text in says]

@@ -101,7 +101,16 @@ def test_a_gold_without_words_is_named() -> None:
 
 
 def test_the_first_answer_that_ended_counts() -> None:
-    assert first_answers([sample("a", "7", truncated=True), sample("a", "8", 1), sample("a", "9", 2)]) == {"a": "8"}
+    """By its number, whichever was written first; one whose environment failed is none, until it is sampled again."""
+    failed = replace(sample("a", "6", 1), error="environment: it took too long")
+    ended = [sample("a", "9", 3), sample("a", "8", 2)]
+    assert first_answers([*ended, sample("a", "7", truncated=True), failed]) == {"a": "8"}
+    assert first_answers([failed, *ended, sample("a", "5", 1)]) == {"a": "5"}
+
+
+def test_an_answer_whose_environment_failed_is_no_choice() -> None:
+    failed = replace(sample("own", "7"), error="environment: it took too long")
+    assert [choice.own for choice in arbitrate([failed, sample("own", "7 3 5", 1)], PROMPTS, config(), {})] == ["7 3 5"]
 
 
 def test_demonstrations_are_rehearsed_with_the_candidates_that_cost_no_loss() -> None:

@@ -40,7 +40,23 @@ def test_samples_needed_are_the_fewest_that_do() -> None:
         assert needed is not None
         assert power(needed, chance, 0.05, 0.9) >= 0.95
         assert all(power(fewer, chance, 0.05, 0.9) < 0.95 for fewer in range(1, needed))
+    assert samples_needed(0.5, 0.05) == 13
+    found = [round(power(samples, 0.5, 0.05, 0.9), 3) for samples in (13, 14, 15)]
+    assert found == [0.966, 0.956, 0.944], "with one more it may take one more right answer"
     assert samples_needed(0.9, 0.05) is None, "who guesses as well as the text tells cannot be told apart"
+
+
+@pytest.mark.parametrize(
+    ("chance", "fewest", "above"),
+    # scipy.stats.binom.isf(0.05, 1100, chance) + 1, and binom.sf of one less than that
+    [(0.5, 578, 0.048605034739), (0.25, 300, 0.044994383483), (0.1, 128, 0.041549568211)],
+)
+def test_many_samples_have_a_tail_too(chance: float, fewest: int, above: float) -> None:
+    """The number of ways to choose half of 1,100 is beyond the range of floats."""
+    assert fewest_to_drop(1100, chance, 0.05) == fewest
+    assert tail(fewest, 1100, chance) == pytest.approx(above, rel=1e-8)
+    assert tail(0, 1100, chance) == pytest.approx(1.0, rel=1e-9)
+    assert (tail(1100, 1100, 1.0), tail(1100, 1100, chance) < 1e-300) == (1.0, True)
 
 
 EXACT = {
@@ -157,6 +173,8 @@ def test_rl_check_says_how_many_samples_it_takes() -> None:
         "stages[0].curate.controls.silenced: at 5% a prompt is dropped with 2 options from 7 of 8 right on"
     )
     assert f"{samples_needed(0.5, 0.05)} samples find 95%" in line
+    (line,) = build(Config, {"data": "d", "samples": 1100, "controls": {"silenced": {}}}).notes("x", 1)
+    assert "with 2 options from 578 of 1100 right on (finds 100% of what the text gives away)" in line
     (line,) = build(Config, {"data": "d", "samples": 6, "controls": {"silenced": {"samples": 2}}}).notes("x", 1)
     assert "with 2 options never, 2 samples are too few" in line
 

@@ -96,6 +96,19 @@ def test_an_answer_that_thought_on_behind_the_cut_is_not_right() -> None:
     assert "second_chain@full" not in metrics
 
 
+@pytest.mark.parametrize(("spare", "is_asked"), [(0, False), (1, True)])
+def test_a_cut_that_leaves_no_room_for_an_answer_is_not_asked_about(spare: int, is_asked: bool) -> None:
+    """The limit ends the sample where the budget would have cut it; engines have nothing to write there."""
+    prompt, chain = PROMPTS[0], "3 and 4 make 7, or do they"
+    (sample,) = Judge().collect([[written_by(prompt, (), chain)]])
+    limit = len(CHAT.prompt(prompt.messages)) + 20 + len(CHAT.closing) + spare
+    config: Any = Config(data="", samples=1, temperature=1.0, max_sequence_tokens=limit)
+    questions = Questions(config, [prompt], Writer(CHAT), Judge(), 0)  # pyright: ignore[reportArgumentType]
+    (answered,) = questions.answer_within(20, [sample])
+    assert (answered.rollout.response == "8") is is_asked
+    assert (answered is sample) is not is_asked
+
+
 def test_who_thought_on_has_no_vote() -> None:
     right, wrong = (replace(judged(text, said, "7"), rollout=Case(said, "7").rollout()) for said in ("7", "8"))
     refused = [

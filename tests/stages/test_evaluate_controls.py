@@ -1,16 +1,19 @@
-"""What an evaluation says of controls for which there are too few prompts."""
+"""What an evaluation says of prompts that it cannot measure on, and of controls for which there are too few."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 from contexts import context
 
 from rl.config import build
-from rl.stages.evaluate import Config, accuracies, audio_reliance, measure
+from rl.stages.evaluate import Config, accuracies, audio_reliance, measure, run
 from rl.types import Clip, Message, Prompt, Rollout, Scored, Verdict
 
 
@@ -81,3 +84,47 @@ def test_a_control_without_a_verdict_is_skipped_with_a_line(tmp_path: Path) -> N
     metrics, lines = control(tmp_path, [prompt("a"), prompt("b")], "a", "b")
     assert metrics == {"accuracy_heard": 1.0}
     assert lines == ["distill: control swapped is skipped: no prompt has a verdict both with it and without"]
+
+
+DEAF = Prompt("a", (Message("user", "?"),), "a.wav")
+SHOWN = Prompt("b", (Message("user", "?\nA. dog\nB. cat"),), "cat", fields={"options": ["dog", "cat"]})
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked", "text"),
+    [
+        (
+            {"controls": ["silenced"]},
+            DEAF,
+            "evaluate 'distill': controls need prompts with audio, and none has any; rem",
+        ),
+        (
+            {"orders": 2},
+            DEAF,
+            r"distill.orders: no prompt has options with texts \(`fields: {options: …}`\); remove it",
+        ),
+        ({"orders": 2}, replace(SHOWN, messages=DEAF.messages), "prompt 'b' does not show its options one a line, as"),
+        ({"orders": 2}, replace(SHOWN, answer=None), "prompt 'b': the answer '' is none of the options A, B"),
+        ({"orders": 2}, replace(SHOWN, answer="owl"), "prompt 'b': the answer 'owl' is none of the options A, B"),
+        (
+            {},
+            replace(DEAF, fields={"external": [["seven"]]}),
+            "prompt 'a' has no transcript of an external recogniser; g",
+        ),
+        (
+            {},
+            replace(DEAF, fields={"external": []}),
+            "prompt 'a' has no transcript of an external recogniser; give its",
+        ),
+    ],
+)
+def test_what_prompts_show_is_said_before_anything_is_sampled(
+    tmp_path: Path, settings: dict[str, object], asked: Prompt, text: str
+) -> None:
+    """After the samples it would cost them all."""
+    engine: Any = SimpleNamespace(load=lambda model: 0)  # it has no `generate`
+    prompts = [asked] if "orders" in settings else [SHOWN, asked]
+    stage = context(tmp_path / "evaluate", {"d": prompts}, cluster=SimpleNamespace(sampler=engine))
+    config = build(Config, {"data": "d", "samples": 2, "temperature": 1.0, **settings})
+    with pytest.raises(ValueError, match=f"^{text}"):
+        run(config, stage)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contexts import context
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -151,6 +152,22 @@ def test_the_chosen_is_the_best_of_those_that_pass() -> None:
     assert made[0][0].key == ("p", 0)
 
 
+def test_pairs_of_another_stage_do_not_depend_on_which_sample_ended_first(tmp_path: Path) -> None:
+    """In its file samples stand as they were judged; `limit` and every draw go by the order of the pairs."""
+    samples = [sample(id, i, score=score) for id in "qp" for i, score in enumerate([1.0, 0.0, 1.0])]
+    unjudged = sample("p", 0, score=0.5, error="the judge is away")  # judged again later
+    prompts, files = {"d": [prompt("p"), prompt("q")]}, list[bytes]()
+    for i, order in enumerate([samples, samples[::-1]]):
+        file = tmp_path / f"{i}.jsonl"
+        line_appender(file)([unjudged, *order])
+        stage = context(tmp_path / f"{i}" / "pairs", prompts, artifact=lambda kind, name, file=file: file)
+        outcome = pairs.run(pairs.Config("d", samples_of="distill"), stage)
+        assert outcome.facts == {}, "model and reward are the other stage's, whose record names them"
+        files.append((stage.folder / pairs.FILE).read_bytes())
+    assert [json.loads(line)["id"] for line in files[0].splitlines()] == ["p#0>1", "q#0>1"]
+    assert files[0] == files[1]
+
+
 def test_what_is_asked_is_not_what_is_kept() -> None:
     plain = Prompt("p", (Message("system", "be brief"), Message("user", "what sound?")))
     put = with_instructions(plain, "listen closely", "Name what you hear.")
@@ -211,3 +228,8 @@ def test_rows_are_joined_with_their_prompts(tmp_path: Path) -> None:
 def test_mistakes_name_their_place(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         config(**changes)
+
+
+def test_samples_of_another_stage_have_been_judged_already() -> None:
+    with pytest.raises(ConfigError, match=r"^x\.reward: the samples of 'distill' are judged already; remove one"):
+        pairs.Config("d", samples_of="distill", reward=REWARD).validate("x")

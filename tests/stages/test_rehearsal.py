@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,18 +44,6 @@ def test_what_the_tool_answers_carries_no_loss() -> None:
     assert plain.action_mask_T.tolist() == rows[2].action_mask_T.tolist()
 
 
-def test_the_tag_behind_a_cut_chain_carries_no_loss_either() -> None:
-    (whole,) = sums("2+3")
-    assert whole.demonstration
-    cut = replace(whole, id="cut", demonstration=replace(whole.demonstration, is_cut=True))
-    batch = collate([whole, cut], as_config("calculator", ""))
-    rows = [batch.select([i]) for i in range(2)]
-    assert rows[0].tokens_T.tolist() == rows[1].tokens_T.tolist()
-    learned = [CHAT.controls.tokenizer.decode(row.tokens_T[row.action_mask_T]) for row in rows]
-    assert learned[0] == "so <calc>2+3</calc>\n</think>\n5<|EOT|>"
-    assert learned[1] == "so <calc>2+3</calc>\n5<|EOT|>"
-
-
 def test_an_environment_that_cannot_answer_a_demonstration_stops_the_stage(tmp_path: Path) -> None:
     (tmp_path / "broken_game.py").write_text("def step(prompt, rollout):\n    raise KeyError('x')\n")
     with EnvironmentService(EnvironmentConfig(step="broken_game.py:step", stop=["</calc>"]), tmp_path) as environment:
@@ -82,13 +69,3 @@ def test_demonstrations_tell_of_the_tools_as_rollouts_do() -> None:
     assert len(sent) > len(chat.prompt(prompt.messages))
     assert batch.tokens_T[: len(sent)].tolist() == sent
     assert not batch.action_mask_T[: len(sent)].any()
-
-
-def test_each_demonstration_of_a_prompt_is_rehearsed() -> None:
-    """A chain that is pruned anew at each step is another demonstration of the same prompt."""
-    whole = sums("2+3")[0]
-    pruned = replace(whole, demonstration=Demonstration("so", "5"))
-    with EnvironmentService(EnvironmentConfig(tools=["calculator"])) as environment:
-        rehearsal = Rehearsal(CHAT, environment, 200)
-        lengths = [rehearsal.collate([prompt]).lengths_N.item() for prompt in (whole, pruned, whole)]
-    assert lengths[0] == lengths[2] > lengths[1]

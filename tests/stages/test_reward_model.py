@@ -16,7 +16,7 @@ from models.settings import AudioConfig, BuildConfig, ModelConfig
 from rl.audio import SAMPLE_RATE, encode
 from rl.data.pairs import Pair
 from rl.runner.reward_models import RewardModels
-from rl.stages.reward_model import SCALE, split_pairs
+from rl.stages.reward_model import SCALE, agreement, split_pairs
 from rl.types import Clip, Demonstration, Message, Prompt, Rollout
 from rl.workers.cluster import Cluster
 from rl.workers.optimizer import OptimizerConfig
@@ -40,9 +40,9 @@ def test_it_scores_text_and_hears_without_a_policy(ray_session: None, tmp_path: 
 
         cluster.reward_model.load(listener, model, OptimizerConfig())
         cluster.reward_model.export(folder)
-        (folder / SCALE).write_text(json.dumps({"mean": 0.25, "deviation": 1.0}))
+        (folder / SCALE).write_text(json.dumps({"mean": 0.25}))
         other = shutil.copytree(folder, tmp_path / "other")
-        (other / SCALE).write_text(json.dumps({"mean": 4.0, "deviation": 1.0}))
+        (other / SCALE).write_text(json.dumps({"mean": 4.0}))
         heads = load_file(other / "critic.safetensors")
         save_file({n: w + 1 if "head" in n else w for n, w in heads.items()}, other / "critic.safetensors")
         scorers = RewardModels(lambda: cluster, lambda name: tmp_path / name, lambda: listener)
@@ -73,3 +73,17 @@ def test_the_same_question_about_another_sound_is_another_prompt() -> None:
     assert len(measured) / len(pairs) == pytest.approx(0.1, abs=0.04), "by the text alone it would be all or nothing"
     sounds = [{pair.prompt.clips[0].data for pair in side} for side in (learned, measured)]
     assert not sounds[0] & sounds[1], "both pairs of a prompt are on one side"
+
+
+def test_pairs_of_one_prompt_are_one_prompt() -> None:
+    """Three pairs of `a` are right, wrong and tied, the one of `b` is right: half and all of two prompts."""
+    rewards = [2.0, 0.0, 0.0, 2.0, 1.0, 1.0, 3.0, 1.0]
+    metrics = agreement(rewards, ["a", "a", "a", "b"])
+    assert (metrics["accuracy"], metrics["prompts"]) == (0.75, 2.0)
+    assert (metrics["accuracy/low"], metrics["accuracy/high"]) == (0.5, 1.0)
+    assert metrics["margin"] == 0.5
+
+
+def test_a_tie_is_half_right_with_half_a_confidence() -> None:
+    metrics = agreement([1.0, 1.0, -2.0, -2.0], ["a", "b"])
+    assert (metrics["accuracy"], metrics["calibration_error"]) == (0.5, 0.0)

@@ -11,7 +11,7 @@ from contexts import context, prompt
 
 from rewards.combine import PartConfig, RewardConfig
 from rewards.contract import Case
-from rl.stages.sampling import SAMPLES, _sample, collect_samples, line_appender, read_samples
+from rl.stages.sampling import SAMPLES, _sample, collect_samples, judge_stream, line_appender, read_samples
 from rl.stages.settings import CandidatesConfig
 from rl.types import Rollout, Scored, Verdict
 
@@ -76,3 +76,14 @@ def test_a_stage_goes_on_only_with_the_samples_that_it_asks_for(tmp_path: Path) 
         AttributeError, match="Shared"
     ):  # it asks the reward, which is not there, for the sample that is missing
         collect_samples(CandidatesConfig("d", samples=1), stage, prompts)
+
+
+@pytest.mark.parametrize(("score", "shown"), [(0.75, "distill  3/3  reward 0.75  "), (None, "distill  3/3  0:00 left")])
+def test_a_sample_without_a_verdict_has_no_reward_to_show(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], score: float | None, shown: str
+) -> None:
+    verdicts = [Verdict(error="the judge is away"), Verdict(error="the judge is away")]
+    verdicts.append(Verdict(error="the judge is away") if score is None else Verdict(score))
+    scored = [Scored(sampled(i, "<think>low</think>a"), verdict) for i, verdict in enumerate(verdicts)]
+    judge_stream(context(tmp_path / "distill", {}), [scored], {}, 3, lambda id: ("d", "train"))
+    assert shown in "".join(capfd.readouterr())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import ray
 import torch
-from worlds import Seat
+from worlds import Seat, ragged_batch
 
 from models.augment import AugmentConfig
 from models.heads import LogprobModel
@@ -21,8 +21,9 @@ from rl.audio import SAMPLE_RATE, encode, waveform
 from rl.data.chat import Chat
 from rl.data.collate import collate_demonstrations
 from rl.types import Clip, Demonstration, Message, Prompt
-from rl.workers import audio_features
+from rl.workers import audio_features, audio_worker
 from rl.workers.audio_features import AudioFeatures
+from rl.workers.audio_worker import AudioWorker, LanguageModelWorker
 from rl.workers.critic_group import CriticGroup
 from rl.workers.group import PolicyGroup
 from rl.workers.optimizer import OptimizerConfig
@@ -126,14 +127,40 @@ def test_two_ranks_hear_as_one_does(group, listener: Path, zero_stage: int, trai
 def test_the_longest_unused_features_make_room(ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = AudioFeatures([])
     shared.features.update({name: (ray.put(name), 100) for name in "abcd"})
+    shared.names = {Clip(data=name.encode()): name for name in "abcd"}
     monkeypatch.setattr(audio_features, "CACHE_BYTES", 250)
     shared._evict(1)
     assert list(shared.features) == ["c", "d"]
+    assert [clip.data for clip in shared.names] == [b"c", b"d"], "a clip is forgotten with its features"
     shared._evict(2)
     assert list(shared.features) == ["c", "d"]
     monkeypatch.setattr(audio_features, "CACHE_BYTES", 0)
     shared._evict(1)
     assert list(shared.features) == ["d"], "what the batch needs stays"
+
+
+def test_a_rank_holds_features_by_their_size_and_no_handles(ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handle that it held would keep in the object store what the driver has dropped."""
+    worker = AudioWorker(0, 1, 1)
+    worker.features_by_handle = {}
+    monkeypatch.setattr(audio_worker, "CACHE_BYTES", 100)
+    first, second, third = (ray.put(torch.full((5, 4), float(number))) for number in range(3))  # of 80 bytes
+    held = []
+    for handles in ([first, second], [first], [third]):
+        batch = replace(ragged_batch([4] * len(handles)), clips_N=tuple((handle,) for handle in handles))
+        read = [float(features[0, 0]) for features in worker.clip_tensors(batch)]
+        held.append((read, list(worker.features_by_handle)))
+    names = first.hex(), second.hex(), third.hex()
+    assert held == [([0, 1], [*names[:2]]), ([0], [names[0]]), ([2], [names[0], names[2]])]
+
+
+def test_a_folder_that_is_named_like_a_tokenizers_file_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer").mkdir()
+    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "model.safetensors").touch()
+    worker = LanguageModelWorker(0, 1, 1)
+    worker.keep_tokenizer(str(tmp_path), None)
+    assert worker.tokenizer == {"tokenizer.json": b"{}"}
 
 
 def test_without_a_policy_a_reward_model_hears_with_the_encoder_alone(group, listener: Path) -> None:

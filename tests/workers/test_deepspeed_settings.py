@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rl.config import Values
+from rl.config import ConfigError, Values, build
 from rl.workers.adamw import build_adamw
-from rl.workers.deepspeed_settings import deepspeed_settings
+from rl.workers.deepspeed_settings import deepspeed_settings, offloads_optimizer
 from rl.workers.optimizer import OptimizerConfig
+from rl.workers.trainer_config import TrainerConfig
 
 ON_HOST: Values = {"zero_optimization": {"offload_optimizer": {"device": "cpu"}}}
 
@@ -48,3 +49,44 @@ def test_an_optimizer_on_the_host_is_one_of_zero_and_fused() -> None:
         "on the host": build_adamw(module, OptimizerConfig(), settings, False, 1, 1).defaults["fused"],
     }
     assert fused == {"on a CPU": False, "on a GPU": True, "on the host": True}
+
+
+def zero(**options: object) -> Values:
+    return {"zero_optimization": options}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (zero(stage=3), "zero_optimization.stage: set trainer.zero_stage instead"),
+        ({"fp16": {"enabled": True}}, "fp16: there is no float16; set model.dtype=bfloat16 or float32 instead"),
+        ({"bf16": {"enabled": True}}, "bf16.enabled: set model.dtype instead"),
+        ({"gradient_allreduce_op": "sum"}, "gradient_allreduce_op: trainers rely on the mean over the ranks, DeepSpeed's default; remove it"),
+        ({"zero_optimization": None}, "zero_optimization: expected a mapping, such as {overlap_comm: false}; got None"),
+        ({"zero_optimization": 3}, "zero_optimization: expected a mapping, such as {overlap_comm: false}; got 3"),
+        ({"bf16": None}, "bf16: expected a mapping, such as {check_grad_overflow: false}; got None"),
+        ({"data_types": "fp32"}, "data_types: expected a mapping, such as {grad_accum_dtype: fp32}; got 'fp32'"),
+        (zero(offload_optimizer="cpu"), "zero_optimization.offload_optimizer: expected a mapping, such as {device: cpu}; got 'cpu'"),
+    ],
+)  # fmt: skip
+def test_an_option_that_a_recipe_may_not_set_is_refused(options: Values, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build(TrainerConfig, {"deepspeed": options}, "trainer")
+    assert str(caught.value) == f"trainer.deepspeed.{says}"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, False),
+        (zero(), False),
+        (zero(offload_optimizer=None), False),
+        (zero(offload_optimizer={"device": "none"}), False),
+        (zero(offload_optimizer={"device": "cpu"}), True),
+        (zero(offload_optimizer={"device": "nvme"}), True),
+    ],
+)
+def test_an_optimizer_is_off_the_gpu_for_the_plan_and_the_trainer_alike(options: Values, expected: bool) -> None:
+    assert build(TrainerConfig, {"deepspeed": options}, "trainer").deepspeed == options
+    assert offloads_optimizer(options) == expected
+    assert deepspeed_settings("float32", 0, options, 1.0)["zero_optimization"]["stage"] == expected

@@ -79,6 +79,7 @@ def test_ranks_that_share_a_micro_batch_are_on_one_node_where_that_goes() -> Non
     assert line is not None
     assert line.startswith("trainer.sequence_parallel: policy 0-3 share each micro-batch and are on nodes one and two,")
     assert describe_divided(placed, places, 1, []) is None
+    assert describe_divided(placed[:1], [0], 2, ["one"]) is None, "2 do not divide 1, which is told elsewhere"
 
 
 @given(

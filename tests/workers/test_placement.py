@@ -182,6 +182,7 @@ def test_colocated_roles_take_turns_and_split_ones_do_not() -> None:
         ({"engine": Role(4, 1, 1), "policy": Role(2, 1, 1)}, "split", 16, 2, "6 GPUs asked for (4 × engine, 2 × policy), 2 present; set cluster.placement=colocated and engines.count=2"),
         ({"engine": Role(1, 1, 4), "policy": Role(4, 1, 1)}, "colocated", 16, 2, "4 GPUs asked for (engine, 4 × policy), 2 present; set engines.gpus=1 and trainer.ranks=2"),
         ({"engine": Role(2, 8, 1), "policy": Role(2, 1, 1)}, "colocated", 4, 2, "16 CPUs asked for (2 × engine, 2 × policy), 4 present; set engines.threads=1"),
+        ({"judge my taste": Role(1, 2, 0)}, "colocated", 1, 0, "2 CPUs asked for (judge my taste), 1 present; set judges.my taste.threads=1"),
         ({"policy": Role(1, 2, 0)}, "colocated", 1, 0, "2 CPUs asked for (policy), 1 present; set trainer.threads=1"),
         ({"engine": Role(1, 1, 1), "policy": Role(1, 1, 1)}, "colocated", 16, 0, "1 GPUs asked for (engine, policy), 0 present; use machines with more GPUs"),
     ],
@@ -272,7 +273,25 @@ def test_a_dtype_that_is_left_open_contradicts_nothing(tmp_path: Path) -> None:
         recipe.on(Devices(1, 1, 8))
 
 
-@pytest.mark.parametrize("text", ["80", "8", "x80", "0x80", "8x0", "0x8x80", "1x2x3x4", "17x80", "8x-80", "8 cards"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "80",
+        "8",
+        "x80",
+        "0x80",
+        "8x0",
+        "0x8x80",
+        "1x2x3x4",
+        "9x80",
+        "12x80",
+        "15x80",
+        "17x80",
+        "20x80",
+        "8x-80",
+        "8 cards",
+    ],
+)
 def test_gpus_to_plan_for_that_are_none(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^--on .*: expected GPUs x GB of each, such as 1x80"):
         expect_overrides(text)
@@ -282,3 +301,4 @@ def test_a_plan_for_gpus_goes_by_nodes_of_eight() -> None:
     values = [[line.partition("=")[2] for line in expect_overrides(text)] for text in ("1x80", "8X141", "64×79.6")]
     assert values == [["1", "1", "80"], ["1", "8", "141"], ["8", "8", "79.6"]]
     assert [line.partition("=")[2] for line in expect_overrides("3x4x80")] == ["3", "4", "80"]
+    assert [line.partition("=")[2] for line in expect_overrides("1x12x80")] == ["1", "12", "80"]

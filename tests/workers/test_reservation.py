@@ -16,6 +16,7 @@ from rl.workers.nodes import Node
 from rl.workers.placement import ClusterConfig, Role, bundles
 from rl.workers.reservation import live_nodes, reserve, vacate
 from rl.workers.storage import RunSite
+from rl.workers.waiting_line import Line
 
 
 def want(cpus: int) -> Any:
@@ -58,6 +59,21 @@ def test_two_runs_that_want_the_same_devices(ray_session: None) -> None:
     ray.util.remove_placement_group(first)
     second.join(60)
     assert len(got[0]) == 2
+
+
+def test_a_line_that_cannot_start_ends_the_wait(ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(Line):  # here, so that Ray sends it whole: a worker finds no module of the tests
+        """A line that fails as it starts."""
+
+        def __init__(self) -> None:
+            raise ModuleNotFoundError("No module named 'rl'")
+
+    monkeypatch.setattr("rl.workers.waiting_line.Line", Broken)
+    monkeypatch.setattr("rl.workers.waiting_line.ANSWER_S", 10.0)
+    says = r"^cluster: the process in which runs line up does not answer for 10 s \(.*No module named 'rl'\); see that "
+    with pytest.raises(ValueError, match=says) as caught:
+        reserve(want(1), shared(0), 1, RunSite(Path("/runs/mine")))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_jobs_own_process_counts(ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from rl.algorithms import contract
 from rl.algorithms.advantages import ADVANTAGES, GROUP_ADVANTAGES
 from rl.algorithms.objective import Objective
 from rl.algorithms.presets import ALGORITHMS, algorithm_name, check_imports, columns, objective
+from rl.algorithms.verl_source import is_verl
 from rl.config import ConfigError
 from rl.data.mixture import Order, quoted
 from rl.data.rows import placeholders
@@ -144,7 +145,8 @@ class Config(StageConfig):
         if is_read and self.teacher is None:
             raise ConfigError(f"{place}.teacher: nobody to learn from; name an earlier stage or the folder of a model")
         # Somebody else's estimator may read it through code that is not seen.
-        if self.teacher is not None and not is_read and objective.advantage in ADVANTAGES:
+        is_seen = objective.advantage in ADVANTAGES or is_verl(objective.advantage)
+        if self.teacher is not None and not is_read and is_seen:
             raise ConfigError(
                 f"{place}.teacher: advantage '{objective.advantage}' does not read it; set algorithm: opd, or add "
                 "objective.teacher_coef: 1.0"

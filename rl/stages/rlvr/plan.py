@@ -45,6 +45,7 @@ def plan(config: Config, work: Work) -> StagePlan:
         rollouts=rollouts,
         steps=config.steps * config.optimiser_steps,
         micro_batch=largest,
+        # Mini-batches add no pass: in an epoch every token goes through each learner once, however it is cut.
         updates=config.epochs * learners,
         forwards=forwards,
         checkpoints=(config.keep + bool(config.eval_every)) * learners,  # the best by evaluation stays too

@@ -124,7 +124,7 @@ class Recorder:
         if self.context.cluster.model.think is True:
             metrics["closed_chains"] = closed_share(self.stream.all_samples)
         if rates := self.learner.policy_rates(step):
-            metrics["learning_rate"] = rates[-1]
+            metrics["learning_rate"] = rates[-1]  # of the step's last update
         if self.objective.filter_zero_variance:
             metrics["dropped_groups"] = float(self.stream.dropped_groups)
             metrics["group_share"] = self.stream.group_share

@@ -173,6 +173,7 @@ class SampleStream:
                 max_sequence_tokens=self.config.max_sequence_tokens,
                 seed=groups[0].seed,
                 receive=receive,
+                # By the number of the draw, which a prompt that comes again does not share with its first group.
                 cuts={(g.prompt.id, s): cuts for g in groups for s, cuts in self.cuts.get(g.number, {}).items()},
             )
 

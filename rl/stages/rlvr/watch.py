@@ -133,6 +133,7 @@ class Watch:
         ]
         return (
             f"rlvr '{stage}', step {step}: the reward may be hacked. {title} rises from {_from_to(divergence.reward)} within "
+            # Two windows of so many steps, one after the other.
             f"{2 * divergence.steps} steps, but {_title(name, suspects)} from {_from_to(divergence.opinion)}"
             f"{''.join(f', and {other}' for other in others)}{_quote(suspect)}. Next: {command}read the samples in {rollout_file(run_dir, stage, step)}"
         )
@@ -157,6 +158,7 @@ class Watch:
         """Return the part of the reward that has judged the suspect."""
         parts = [part for part in self.reward.parts if part.name == (compared_part or "accuracy")] or self.reward.parts
         if suspect is not None:
+            # Parts may share a name where no prompt is judged by both.
             parts = [part for part in parts if part.applies(suspect.sample.rollout.prompt)] or parts
         return parts[0]
 
@@ -195,6 +197,7 @@ def _count_shapes(looks: Sequence[Look]) -> dict[str, float]:
 
 
 def _gap(divergence: Divergence) -> float:
+    # b and w as in `rl.run.alarm`: means of reward and opinion, before and after.
     (b0, b1), (w0, w1) = divergence.reward, divergence.opinion
     return (b1 - b0) - (w1 - w0)
 

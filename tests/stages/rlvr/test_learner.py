@@ -16,7 +16,7 @@ import torch
 
 from models.settings import ModelConfig
 from rewards.combine import PartConfig, RewardConfig
-from rl.data.collate import collate
+from rl.data.collate import collate, minibatches
 from rl.run.checkpoint import Checkpoints
 from rl.stages.rlvr.config import Config
 from rl.stages.rlvr.learner import Learner
@@ -25,6 +25,8 @@ from rl.stages.rlvr.stream import SampleStream
 from rl.types import Message, Prompt, Rollout, Scored, Verdict
 from rl.workers.group import Absent
 from rl.workers.optimizer import OptimizerConfig
+from rl.workers.packing import plan_steps
+from rl.workers.trainer_config import TrainerConfig
 from rollouts.proof import Proof
 
 
@@ -84,6 +86,34 @@ def test_its_decay_spans_its_own_updates(tmp_path: Path) -> None:
     assert [resting.policy_rates(step) for step in range(1, 5)] == [[], [], [1.0, 0.75], [0.5, 0.25]]
     never = learner(tmp_path, steps=4, minibatches=2, optimizer=falling)
     assert [never.policy_rates(step) for step in (1, 4)] == [[1.0, 0.875], [0.25, 0.125]]
+
+
+@pytest.mark.parametrize("prompts", ["aaa", "abc", "aab"])
+def test_a_step_of_fewer_samples_than_mini_batches_takes_fewer_updates(tmp_path: Path, prompts: str) -> None:
+    """One verdict of four failed, or dynamic sampling found too little: no mini-batch is left for the last rate."""
+    falling = OptimizerConfig(learning_rate=1.0, schedule="linear")
+    made = learner(
+        tmp_path, steps=2, epochs=2, minibatches=4, critic_minibatches=5, optimizer=falling, critic_optimizer=falling
+    )
+    tokens, action_mask = np.arange(4), np.array([False, True, True, True])
+    batch = collate(
+        [
+            Scored(
+                Rollout(
+                    Prompt(id, (Message("user", "?"),)), i, tokens, action_mask, np.zeros(3, np.float32), "stop", 0, ""
+                ),
+                Verdict(1.0),
+            )
+            for i, id in enumerate(prompts)
+        ]
+    )
+    rows = minibatches(batch.groups_N, 2, 4, seed=0)
+    (plan,) = plan_steps(batch, rows, made.policy_rates(1), TrainerConfig(), 1)
+    assert [step.learning_rate for step in plan] == [1.0, 0.9375, 0.875, 0.75, 0.6875, 0.625]
+    assert sorted(row for step in plan[:3] for row in step.rows) == [0, 1, 2]
+    critic_rows = minibatches(batch.groups_N, 2, 5, seed=0)
+    (plan,) = plan_steps(batch, critic_rows, made.critic_rates(1, len(critic_rows)), TrainerConfig(), 1)
+    assert [step.learning_rate for step in plan] == pytest.approx([1.0, 0.95, 0.9, 0.75, 0.7, 0.65])
 
 
 def test_somebody_tells_the_logprobs_in_every_step(tmp_path: Path) -> None:
