@@ -171,7 +171,7 @@ class NodeStorage(Storage):
     def close(self) -> None:
         """Remove what was brought to the nodes. One that does not answer within `CLEAN_TIMEOUT_S` is left as it is."""
         calls = [courier.clean.remote(str(self.run_dir)) for courier in self.couriers]
-        ended: list[Any] = ray.wait(calls, num_returns=len(calls), timeout=CLEAN_TIMEOUT_S)[0]
+        ended, _ = cast("tuple[list[Any], list[Any]]", ray.wait(calls, num_returns=len(calls), timeout=CLEAN_TIMEOUT_S))
         for call in ended:
             # A node that is gone has nothing to clean, and what cannot be removed must not hide how the run has ended.
             with suppress(RayError, OSError):

@@ -136,7 +136,7 @@ class Link:
 def _rebuild_error(value: Any, text: list[Any]) -> Exception:
     """Return the exception that the candidate raised, or the nearest of its bases that exists here: a test may expect
     it, as in `with assertRaises(ValueError)`. `value` names its class and its bases, the class first."""
-    names = [str(name) for name in cast("list[object]", value)] if isinstance(value, list) and value else [str(value)]
+    names: list[str] = list(map(str, value)) if isinstance(value, list) and value else [str(value)]  # pyright: ignore[reportUnknownArgumentType]
     for name in names:
         kind = getattr(importlib.import_module(_STANDARD_ERRORS.get(name, "builtins")), name, None)
         if not isinstance(kind, type) or not issubclass(kind, Exception) or name in _NOT_REBUILT:
