@@ -142,7 +142,7 @@ class NodeStorage(Storage):
             for node, courier, there in zip(self.nodes, self.couriers, views, strict=True):
                 # Outside the run directory a node has files of its own, its user's, perhaps of another time: they stay.
                 if not _lies_in(path, self.run_dir):
-                    if not there:
+                    if here and not there:  # a name on the hub is no path on any node
                         raise ValueError(f"{path}: node {node.host} lacks it; {SHARE_FIX}")
                     continue
                 for file, (size, changed) in here.items():
