@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from rl.config import ConfigError
-from rollouts.remote import Actor
+from rollouts.remote import Actor, last_line
 from rollouts.rendezvous import private_rendezvous
 from rollouts.serving import ServingConfig
 
@@ -100,8 +100,3 @@ def judge_client(actor: Callable[[], Actor]) -> Callable[[Sequence[Question]], l
             raise ValueError(f"its engine died: {last_line(error)}") from error
 
     return ask
-
-
-def last_line(error: Exception) -> str:
-    """Return the last line of what Ray says of an actor that died: the cause."""
-    return str(error).strip().splitlines()[-1].strip()

@@ -70,3 +70,8 @@ def fetch(refs: object) -> object:
         if isinstance(error.cause, ValueError | OSError):
             raise error.cause from None
         raise
+
+
+def last_line(error: Exception) -> str:
+    """Return the last line of what Ray says of an actor that died: the cause."""
+    return str(error).strip().splitlines()[-1].strip()

@@ -43,8 +43,8 @@ from rl.workers.trainer_config import TrainerConfig
 from rl.workers.turns import Turns
 from rl.workers.weight_stream import Route, WeightStream
 from rollouts.engine_options import samples_in_flight
-from rollouts.judge_engine import JudgeConfig, JudgeWorker, Question, judge_client, last_line
-from rollouts.remote import Actor, engine_actor
+from rollouts.judge_engine import JudgeConfig, JudgeWorker, Question, judge_client
+from rollouts.remote import Actor, engine_actor, last_line
 from rollouts.sampler import Sampler
 from rollouts.serving import EngineConfig
 from rollouts.transport import Gpu, choose_transport

@@ -15,8 +15,7 @@ import ray
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayError
 
 from rl.workers.loss import Loss
-from rollouts.judge_engine import last_line
-from rollouts.remote import Actor
+from rollouts.remote import Actor, last_line
 
 MEMORY_FIX = "lower what the run takes or free some memory"
 NOTICE_S = 10

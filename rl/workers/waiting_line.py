@@ -11,7 +11,7 @@ from typing import Any, cast
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError
 
-from rollouts.judge_engine import last_line
+from rollouts.remote import last_line
 
 NAME = "groundtone-line"
 """Name of the line's actor, and of its Ray namespace."""
