@@ -128,10 +128,16 @@ def test_a_voice_stops_when_nobody_listens() -> None:
 def test_what_a_command_has_started_ends_with_it(tmp_path: Path) -> None:
     pipe, gone = tmp_path / "pipe", threading.Event()
     os.mkfifo(pipe)
-    threading.Timer(0.5, gone.set).start()
+
+    def listen() -> str:
+        with pipe.open() as sound:
+            begun = sound.readline()
+            gone.set()
+            return begun + sound.read()  # to its end: until nobody holds the other side open any more
+
     voice = CommandVoice(("sh", "-c", f"(echo begun; exec sleep 60) > {pipe} | cat"))
     with ThreadPoolExecutor(1) as pool:
-        said = pool.submit(pipe.read_text)  # to its end: until nobody holds the other side open any more
+        said = pool.submit(listen)
         with pytest.raises(VoiceError, match="nobody listens"):
             voice.speak("x", gone)
         assert said.result(timeout=30) == "begun\n"
