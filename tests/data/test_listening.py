@@ -383,8 +383,8 @@ def test_spoken_digits_are_one_clip_or_one_each() -> None:
 @real
 def test_no_option_gives_a_string_of_digits_away() -> None:
     """Its choices are single digits, beside which three would stand out."""
-    asked = recordings("fsdd", "train", kinds=["string", "order"], limit=4, multiple_choice=1.0)
-    assert [len(prompt.fields.get("options", ())) for prompt in asked] == [0, 4] * 4
+    prompts = recordings("fsdd", "train", kinds=["string", "order"], limit=4, multiple_choice=1.0)
+    assert [len(prompt.fields.get("options", ())) for prompt in prompts] == [0, 4] * 4
 
 
 @real

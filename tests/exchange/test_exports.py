@@ -184,8 +184,8 @@ def compute_score(data_source, solution_str, ground_truth, extra_info=None):
 def test_an_exported_reward_reads_what_it_reads_here(folder: Path, row: dict[str, object], score: float) -> None:
     (folder / "level.py").write_text(LEVELS)
     prompt = [{"role": "user", "content": "What is 1 + 1?"}]
-    given = {"prompt": prompt, "data_source": "d", "reward_model": {"ground_truth": "2"}, **row}
-    (folder / "theirs.jsonl").write_text(json.dumps(given) + "\n")
+    columns = {"prompt": prompt, "data_source": "d", "reward_model": {"ground_truth": "2"}, **row}
+    (folder / "theirs.jsonl").write_text(json.dumps(columns) + "\n")
     chosen, _ = selection(
         folder,
         "data.theirs={source: verl, path: theirs.jsonl}",

@@ -24,8 +24,8 @@ def on(gpus: str, recipe: str, *overrides: str) -> Plan:
     return plan(load(recipe, [*overrides, *expect_overrides(gpus)]))
 
 
-def problems(made: Plan) -> list[str]:
-    return [line for line in made.problems if ": no such file: " not in line]
+def problems(result: Plan) -> list[str]:
+    return [line for line in result.problems if ": no such file: " not in line]
 
 
 def override(key: str, values: dict[str, Any]) -> list[str]:
@@ -38,22 +38,22 @@ def override(key: str, values: dict[str, Any]) -> list[str]:
     [("quickstart", []), ("gsm8k", []), ("gsm8k_7b", []), ("gsm8k_7b", ["model.lora.rank=16"])],
 )
 def test_bundled_recipes_fit_the_gpus_that_they_fill(gpus: str, recipe: str, overrides: list[str]) -> None:
-    made = on(gpus, recipe, *overrides)
-    assert problems(made) == []
-    assert max(made.devices) < 80 * GIB
+    result = on(gpus, recipe, *overrides)
+    assert problems(result) == []
+    assert max(result.devices) < 80 * GIB
     count = int(gpus.partition("x")[0])
-    assert {role.role: role.count for role in made.roles}["policy"] == count
-    assert sum(bundle.gpus for bundle in made.placed) == count
-    assert made.engine_share is not None
-    assert made.kv_tokens > 10 * 10_240
-    assert all(stage.seconds > 0 for stage in made.stages if stage.tokens)
+    assert {role.role: role.count for role in result.roles}["policy"] == count
+    assert sum(bundle.gpus for bundle in result.placed) == count
+    assert result.engine_share is not None
+    assert result.kv_tokens > 10 * 10_240
+    assert all(stage.seconds > 0 for stage in result.stages if stage.tokens)
 
 
 def test_an_adapter_of_14b_trains_beside_its_engine_on_one_gpu() -> None:
-    made = on("1x80", "gsm8k_7b", "model.lora.rank=16", *override("model.expect", QWEN_14B))
-    assert "14.8B parameters" in made.model
-    assert problems(made) == []
-    assert max(made.devices) < 80 * GIB
+    result = on("1x80", "gsm8k_7b", "model.lora.rank=16", *override("model.expect", QWEN_14B))
+    assert "14.8B parameters" in result.model
+    assert problems(result) == []
+    assert max(result.devices) < 80 * GIB
 
 
 def test_more_gpus_take_less_time() -> None:
@@ -94,25 +94,25 @@ def test_a_recipe_without_actors_fits_any_gpus(tmp_path: Path) -> None:
         "data: {words: {source: reasoning_gym, args: {dataset: spell_backward, size: 60}}}\n"
         "reward: {parts: [{verifier: text}]}\nstages: [distill: {data: words, chains: chains.jsonl}]\n"
     )
-    made = on("8x80", str(tmp_path / "recipe.yaml"))
-    assert (made.placed, made.devices, problems(made)) == ([], [], [])
+    result = on("8x80", str(tmp_path / "recipe.yaml"))
+    assert (result.placed, result.devices, problems(result)) == ([], [], [])
 
 
 def test_what_no_change_helps_is_told_too() -> None:
-    made = on("1x80", "gsm8k_7b", *override("model.expect", QWEN2_32B | {"num_hidden_layers": 200}))
-    problem = next(line for line in made.problems if line.startswith("memory: "))
+    result = on("1x80", "gsm8k_7b", *override("model.expect", QWEN2_32B | {"num_hidden_layers": 200}))
+    problem = next(line for line in result.problems if line.startswith("memory: "))
     assert "use more GPUs (trainer.ranks with zero_stage 3, engines.gpus) or a smaller model" in problem
 
 
 def test_every_number_of_memory_and_time_has_its_formula() -> None:
-    made = on("8x80", "gsm8k")
-    for role in made.roles:
+    result = on("8x80", "gsm8k")
+    for role in result.roles:
         assert {part for part, count in role.parts.items() if count} == role.formulas.keys()
-    lines = list(explain(made))
+    lines = list(explain(result))
     assert "  weights: 2 B × 1.5B parameters = 2.9 GiB" in lines
     assert "  optimizer: 12 B × 1.5B / 8 ranks (master weights 4 and AdamW's moments 8) = 2.2 GiB" in lines
     assert any(line.startswith("  KV cache: 0.9 of 80 GiB less weights and other = ") for line in lines)
-    assert sum(line.startswith("time of ") for line in lines) == sum(stage.tokens > 0 for stage in made.stages) > 0
+    assert sum(line.startswith("time of ") for line in lines) == sum(stage.tokens > 0 for stage in result.stages) > 0
     assert any(line.startswith("an engine's share of a GPU: 0.9 of 80 GiB") for line in lines)
     on_cpu = plan(load("quickstart", ["engines.count=1"]))
     assert any(line.startswith("  KV cache: kv_cache_mb = 512 MiB") for line in explain(on_cpu))
@@ -132,9 +132,9 @@ def test_trainers_that_do_not_leave_the_gpu_are_counted() -> None:
 
 def test_attention_that_bounds_its_scores_keeps_them() -> None:
     gemma = QWEN2_32B | {"model_type": "gemma2", "attn_logit_softcapping": 50.0}
-    made = [
+    results = [
         on("64x80", "gsm8k_7b", "model.gradient_checkpointing=false", *override("model.expect", config))
         for config in (QWEN2_32B, gemma)
     ]
-    plain, capped = ({role.role: role for role in p.roles}["policy"].parts["activations"] for p in made)
+    plain, capped = ({role.role: role for role in p.roles}["policy"].parts["activations"] for p in results)
     assert capped - plain == pytest.approx((64 + 0.4) * 40 * 2048 * 8 * 4096, rel=0.01)

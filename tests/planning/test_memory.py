@@ -84,10 +84,10 @@ def test_float32_has_no_masters_without_zero() -> None:
 
 
 def test_a_33b_model_on_64_gpus() -> None:
-    made = big("trainer.ranks=64", "trainer.zero_stage=3", "engines.count=64", "model.gradient_checkpointing=true")
-    assert made.gpu
-    assert made.problems == []
-    of = {role.role: role for role in made.roles}
+    plan = big("trainer.ranks=64", "trainer.zero_stage=3", "engines.count=64", "model.gradient_checkpointing=true")
+    assert plan.gpu
+    assert plan.problems == []
+    of = {role.role: role for role in plan.roles}
     assert of["engine"].parts["weights"] == 2 * 32_763_876_352
     policy = of["policy"]
     assert policy.certain == pytest.approx(18 * 32_763_876_352 / 64)
@@ -95,13 +95,13 @@ def test_a_33b_model_on_64_gpus() -> None:
     assert policy.parts["activations"] == pytest.approx(11.3e9, rel=0.05)
     # the longest sequence: 2 × 64 layers × 8 heads × 128 × 2 bytes × 10,240
     assert of["engine"].parts["kv"] == 262_144 * 10_240
-    assert len(set(made.devices)) == 1
+    assert len(set(plan.devices)) == 1
     # Trainers leave the GPU to the engine: beside its 65 GiB lie their weights and contexts.
     kept = 2 * 32_763_876_352 / 64 + GIB
     assert policy.resting == of["critic"].resting + 2 * 152_064 * 5120 / 64 == kept
     assert policy.host == pytest.approx(16 * 32_763_876_352 / 64)
-    assert made.devices[0] == pytest.approx(of["engine"].bytes + 2 * kept, rel=0.01)
-    text = rendered(made)
+    assert plan.devices[0] == pytest.approx(of["engine"].bytes + 2 * kept, rel=0.01)
+    text = rendered(plan)
     assert "64 × [1 CPU + 1 GPU: engine policy critic]" in text
     assert "≤ 3 micro-batches of ≤ 10,240 tokens on each of 64 ranks" not in text
     assert "16 prompts × 16 samples = 256 rollouts of ≤ 10,240 tokens → 1 optimiser step of ≤ 4 micro-batches" in text
@@ -109,8 +109,8 @@ def test_a_33b_model_on_64_gpus() -> None:
 
 
 def test_without_checkpointing_it_says_what_would_help() -> None:
-    made = big("trainer.ranks=64", "trainer.zero_stage=3")
-    assert any("model.gradient_checkpointing=true" in note for note in made.notes)
+    plan = big("trainer.ranks=64", "trainer.zero_stage=3")
+    assert any("model.gradient_checkpointing=true" in note for note in plan.notes)
 
 
 def test_a_model_too_large_for_this_machine_is_named_with_both_numbers() -> None:
@@ -145,16 +145,16 @@ def test_a_judge_of_the_runs_own_is_counted(tmp_path: Path) -> None:
     folder = whole(tmp_path / "critic", QWEN2_32B | {"hidden_size": 640, "num_hidden_layers": 2})
     parts = [{"verifier": "text"}, {"verifier": "judge", "name": "quality", "args": {"served": "critic"}}]
     judges = {"critic": {"model": str(folder), "kv_cache_mb": 100}}
-    made = planned(reward={"parts": parts}, judges=judges)
-    (judge,) = (role for role in made.roles if role.role == "judge critic")
+    plan = planned(reward={"parts": parts}, judges=judges)
+    (judge,) = (role for role in plan.roles if role.role == "judge critic")
     shape = folder_shape(folder, "judges")
     assert shape is not None
     assert (judge.count, judge.parts["weights"], judge.parts["kv"]) == (1, 2 * shape.parameters, 100 << 20)
-    assert not any("not estimated" in note for note in made.notes)
+    assert not any("not estimated" in note for note in plan.notes)
     away = planned(reward={"parts": parts}, judges={"critic": {"model": "some/judge"}})
     assert "judges.critic.model: the model is not here; its memory is not estimated" in away.notes
-    assert any(("judge critic", 0) in bundle.actors for bundle in made.placed)
-    assert not made.problems
+    assert any(("judge critic", 0) in bundle.actors for bundle in plan.placed)
+    assert not plan.problems
     unasked = planned(judges=judges)
     assert "judge critic" not in {role.role for role in unasked.roles}
     missing = planned(reward={"parts": parts}, judges={"critic": {"model": "./nowhere"}})
@@ -169,22 +169,22 @@ def test_a_judge_on_a_gpu_takes_its_share_and_never_sleeps(tmp_path: Path) -> No
     cluster = {"expect": {"gpus_per_node": 1, "gpu_memory_gb": 80}}
 
     def share(**vllm: Any) -> tuple[float, Plan]:
-        made = planned(
+        plan = planned(
             "engines.vllm.gpu_memory_utilization=0.25",
             reward=reward,
             judges={"critic": {"model": str(folder), "vllm": vllm}},
             cluster=cluster,
         )
-        return {role.role: role for role in made.roles}["judge critic"].bytes, made
+        return {role.role: role for role in plan.roles}["judge critic"].bytes, plan
 
-    alone, made = share()
+    alone, plan = share()
     assert alone == pytest.approx(0.92 * 80 * GIB)
-    assert any("needed on a GPU, 80 GiB expected; " in problem for problem in made.problems)
-    half, made = share(gpu_memory_utilization=0.5)
+    assert any("needed on a GPU, 80 GiB expected; " in problem for problem in plan.problems)
+    half, plan = share(gpu_memory_utilization=0.5)
     assert half == pytest.approx(0.5 * 80 * GIB)
-    of = {role.role: role for role in made.roles}
-    assert made.devices == [pytest.approx(0.75 * 80 * GIB + of["policy"].resting + of["critic"].resting)]
-    assert not made.problems
+    of = {role.role: role for role in plan.roles}
+    assert plan.devices == [pytest.approx(0.75 * 80 * GIB + of["policy"].resting + of["critic"].resting)]
+    assert not plan.problems
 
 
 def test_trainers_and_an_engine_work_by_turns() -> None:
@@ -209,15 +209,15 @@ def test_ranks_that_share_sequences_have_a_part_of_the_tokens() -> None:
     settings = ("trainer.ranks=16", "trainer.zero_stage=3", "model.gradient_checkpointing=true")
 
     def policy(*overrides: str) -> RolePlan:
-        made = planned(
+        plan = planned(
             *settings,
             *overrides,
             stages=long,
             model={"path": "big", "dtype": "bfloat16"},
             cluster={"address": "ray://h:1"},
         )
-        assert not made.problems
-        return next(role for role in made.roles if role.role == "policy")
+        assert not plan.problems
+        return next(role for role in plan.roles if role.role == "policy")
 
     whole_config = {**QWEN2_32B, "max_position_embeddings": 65536}
     whole(Path("big"), whole_config)
@@ -285,6 +285,6 @@ def test_what_waits_in_the_hosts_memory(
     monkeypatch.setattr(Machine, "detect", lambda: machine)
     whole(Path("big"), QWEN2_32B)
     grpo = [{"rlvr": {"data": "words", "algorithm": "grpo"}}]
-    made = planned(*overrides, model={"path": "big", "dtype": "bfloat16"}, stages=grpo)
-    waiting = [note for note in made.notes if "wait in the host's memory" in note]
+    plan = planned(*overrides, model={"path": "big", "dtype": "bfloat16"}, stages=grpo)
+    waiting = [note for note in plan.notes if "wait in the host's memory" in note]
     assert [note.partition(" wait ")[0] for note in waiting] == [f"memory: {text}" for text in says]

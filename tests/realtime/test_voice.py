@@ -137,10 +137,10 @@ def test_what_a_command_has_started_ends_with_it(tmp_path: Path) -> None:
 
     voice = CommandVoice(("sh", "-c", f"(echo begun; exec sleep 60) > {pipe} | cat"))
     with ThreadPoolExecutor(1) as pool:
-        said = pool.submit(listen)
+        text = pool.submit(listen)
         with pytest.raises(VoiceError, match="nobody listens"):
             voice.speak("x", gone)
-        assert said.result(timeout=30) == "begun\n"
+        assert text.result(timeout=30) == "begun\n"
 
 
 @pytest.mark.parametrize("path", ["/drip", "/headers"])

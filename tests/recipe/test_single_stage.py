@@ -147,7 +147,7 @@ stages:
 def test_a_data_set_of_a_recipe_is_read_by_its_own_split(
     data: str | None, read: tuple[str, str | None, int | None, int]
 ) -> None:
-    """That of another one may not exist in it, or be of other rows."""
+    """The split of another data set may not exist in it, or hold other rows."""
     rows = [{"question": "q", "answer": "a", "split": name} for name in ("train", "valid", "test")]
     Path("split.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     Path("splits.yaml").write_text(SPLITS)

@@ -41,83 +41,83 @@ def request(*versions: int) -> Request:
 
 
 def test_running_on_twice_is_running_on() -> None:
-    made = dispatcher()
-    made.add([request()])
-    made.run_on()
-    made.run_on()  # as where a step finds all that it needs already there
-    made.pause()
-    assert made.busy, "what nobody could write still waits"
+    subject = dispatcher()
+    subject.add([request()])
+    subject.run_on()
+    subject.run_on()  # as where a step finds all that it needs already there
+    subject.pause()
+    assert subject.busy, "what nobody could write still waits"
 
 
 def test_what_the_thread_has_failed_with_is_raised_once() -> None:
-    made = dispatcher()
+    subject = dispatcher()
 
     def fail(timeout_s: float) -> Any:
         raise ValueError("broken")
 
-    made.add([request()])
-    made.episodes.advance = fail  # type: ignore[method-assign]
-    made.run_on()
+    subject.add([request()])
+    subject.episodes.advance = fail  # type: ignore[method-assign]
+    subject.run_on()
     with pytest.raises(ValueError, match="broken"):
-        made.pause()
-    made.pause()
+        subject.pause()
+    subject.pause()
 
 
 def test_a_replay_is_refused_what_its_versions_cannot_begin_any_more() -> None:
-    made = dispatcher(version=3)
-    made.add([request(3, 4), request(4)])
-    assert made.busy
+    subject = dispatcher(version=3)
+    subject.add([request(3, 4), request(4)])
+    assert subject.busy
     with pytest.raises(
         ValueError, match=r"^rlvr\.replay: a repeated run goes on neither from a checkpoint nor over the"
     ):
-        made.add([request(2, 3)])
+        subject.add([request(2, 3)])
 
 
 def test_a_later_versions_samples_wait_for_it() -> None:
-    made = dispatcher(version=3)
-    made.add([request(4)])
-    assert not made.busy
-    made.pool.version = 4
-    assert made.busy
+    subject = dispatcher(version=3)
+    subject.add([request(4)])
+    assert not subject.busy
+    subject.pool.version = 4
+    assert subject.busy
 
 
 def test_a_replay_is_refused_the_death_of_an_engine_before_its_weights_are_replaced() -> None:
-    made = dispatcher(version=3)
-    made.add([request(3)])
-    made._dead.add(0)
+    subject = dispatcher(version=3)
+    subject.add([request(3)])
+    subject._dead.add(0)
     with pytest.raises(ValueError, match=r"^rlvr\.replay: .* nor over the death of an engine; begin it anew$"):
-        made.settle()
+        subject.settle()
 
 
 def test_a_failure_that_nobody_wants_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a thread that has failed before `close`, and of one that ends only after it."""
+    """A thread fails before `close`, or ends only after it: either way nobody hears of it."""
     monkeypatch.setattr(dispatch, "CLOSE_S", 0.05)
-    made, may_fail = dispatcher(), Event()
+    subject, may_fail = dispatcher(), Event()
 
     def fail(timeout_s: float) -> Any:
         may_fail.wait(60)
         raise KeyError((-2, 1))
 
-    made.add([request()])
-    made.episodes.advance = fail  # type: ignore[method-assign]
+    subject.add([request()])
+    subject.episodes.advance = fail  # type: ignore[method-assign]
     for ends_first in (False, True):
         if ends_first:
             may_fail.set()
-        made.run_on()
-        assert made._thread is not None
+        subject.run_on()
+        assert subject._thread is not None
         if ends_first:
-            made._thread.join()
-        made.close()
+            subject._thread.join()
+        subject.close()
         may_fail.set()
-        made.pause()
+        subject.pause()
 
 
 def test_a_question_that_is_abandoned_as_soon_as_it_is_asked_is_not_written() -> None:
     """Question and end are both there when the dispatcher next looks."""
-    made, sessions = dispatcher(), Sessions(LetterChat())
-    made.episodes = sessions
+    subject, sessions = dispatcher(), Sessions(LetterChat())
+    subject.episodes = sessions
     sessions.start("s", (0, 0), Prompt("p", (Message("user", "what?"),)), 7, 100, 1.0)
     sessions.ask("s", read_ask({"messages": [user("hello")]}))
     sessions.end("s", None)
-    made.advance()
-    assert not made.busy
+    subject.advance()
+    assert not subject.busy

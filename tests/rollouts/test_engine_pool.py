@@ -1,4 +1,4 @@
-"""Which of several failures of a load is reported."""
+"""Choice of the failure that is reported where a load has several."""
 
 from __future__ import annotations
 

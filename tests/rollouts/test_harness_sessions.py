@@ -59,12 +59,12 @@ class Table:
 
 @pytest.fixture
 def table() -> Iterator[Table]:
-    made = Table()
-    made.open("s")
-    with dealing(made.sessions):
-        yield made
-    made.sessions.close("over")
-    made.endpoint.close()
+    desk = Table()
+    desk.open("s")
+    with dealing(desk.sessions):
+        yield desk
+    desk.sessions.close("over")
+    desk.endpoint.close()
 
 
 def letters(rollout: Rollout) -> str:
@@ -169,7 +169,7 @@ def test_a_cut_answer_is_closed_by_the_template_and_stop_texts_end_one(table: Ta
 
 def seeds_of(order: str, **settings: Any) -> dict[tuple[str, str, int], int]:
     """Return the seed of each question, by (session, text, how often it was asked before), asked session by session."""
-    made, seeds = Table(), dict[tuple[str, str, int], int]()
+    desk, seeds = Table(), dict[tuple[str, str, int], int]()
     newest: list[Request] = []
 
     def take(request: Request) -> Completion:
@@ -177,14 +177,14 @@ def seeds_of(order: str, **settings: Any) -> dict[tuple[str, str, int], int]:
         return write(request)
 
     for sample, id in enumerate("ab"):
-        made.open(id, sample)
-    with dealing(made.sessions, take):
+        desk.open(id, sample)
+    with dealing(desk.sessions, take):
         for id in order:
             for text in ("one", "two", "two"):
-                made.say(id, user(text), **settings)
+                desk.say(id, user(text), **settings)
                 seeds[id, text, sum(key[:2] == (id, text) for key in seeds)] = newest[-1].seed
-    made.sessions.close("over")
-    made.endpoint.close()
+    desk.sessions.close("over")
+    desk.endpoint.close()
     return seeds
 
 
@@ -443,47 +443,47 @@ def test_questions_that_wait_when_the_stage_ends_are_answered_with_its_end() -> 
 
 
 def test_a_client_that_leaves_costs_its_question_alone() -> None:
-    made = Table()
-    made.open("s")
+    desk = Table()
+    desk.open("s")
     held: list[Request] = []
-    port = int(made.endpoint.address.rpartition(":")[2])
+    port = int(desk.endpoint.address.rpartition(":")[2])
     connection = http.client.HTTPConnection("127.0.0.1", port)
     body = json.dumps({"messages": [user("hello")]})
     connection.request("POST", "/sessions/s/v1/chat/completions", body, {"Authorization": f"Bearer {TOKEN}"})
     while not held:
-        held, _ = made.sessions.advance(0.05)
+        held, _ = desk.sessions.advance(0.05)
     connection.close()
     gone: set[Any] = set()
     while not gone:
-        made.sessions.advance(0.05)
-        gone = made.sessions.take_abandoned()
+        desk.sessions.advance(0.05)
+        gone = desk.sessions.take_abandoned()
     assert gone == {held[0].key}
-    assert made.sessions.add(write(held[0])) is None  # an engine was faster
-    with dealing(made.sessions):
-        assert made.say("s", user("hello"))["content"] == "n10"
-        rollout = made.finish("s")
+    assert desk.sessions.add(write(held[0])) is None  # an engine was faster
+    with dealing(desk.sessions):
+        assert desk.say("s", user("hello"))["content"] == "n10"
+        rollout = desk.finish("s")
     assert rollout.siblings == ()
     assert rollout.exchanges[-1].reply.note == "withdrawn"
-    made.endpoint.close()
+    desk.endpoint.close()
 
 
 def test_fifty_sessions_at_once_do_not_mix() -> None:
-    made = Table()
+    desk = Table()
     for i in range(50):
-        made.open(f"s{i}", i)
+        desk.open(f"s{i}", i)
 
     def play(i: int) -> None:
         messages: list[Any] = [user(f"session {i}")]
         for turn in range(3):
-            messages += [made.say(f"s{i}", *messages), user(f"turn {turn} of {i}")]
+            messages += [desk.say(f"s{i}", *messages), user(f"turn {turn} of {i}")]
 
-    with dealing(made.sessions):
+    with dealing(desk.sessions):
         threads = [threading.Thread(target=play, args=(i,)) for i in range(50)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        rollouts = [made.finish(f"s{i}") for i in range(50)]
+        rollouts = [desk.finish(f"s{i}") for i in range(50)]
     for i, rollout in enumerate(rollouts):
         text = letters(rollout)
         assert rollout.sample == i
@@ -491,8 +491,8 @@ def test_fifty_sessions_at_once_do_not_mix() -> None:
         assert text.startswith(f"u:session {i}|a:n")
         assert f"u:turn 1 of {i}|" in text
         assert text.count("|a:") == 3
-    made.sessions.close("over")
-    made.endpoint.close()
+    desk.sessions.close("over")
+    desk.endpoint.close()
 
 
 def test_sessions_of_no_run_open_by_themselves_and_choose_their_temperature() -> None:
@@ -548,8 +548,8 @@ TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "
 
 
 def test_a_call_of_a_tool_is_given_back_and_its_answer_goes_on_behind_it() -> None:
-    made = Table()
-    made.open("s")
+    desk = Table()
+    desk.open("s")
     call_text = 'so <tool_call>\n{"name": "add", "arguments": {"b": 2, "a": 1}}\n</tool_call>'
 
     def take(request: Request) -> Completion:
@@ -561,8 +561,8 @@ def test_a_call_of_a_tool_is_given_back_and_its_answer_goes_on_behind_it() -> No
             return Completion(request.key, tokens, written.prompt_length, logprobs, "stop", ((3, len(ids)),))
         return written
 
-    with dealing(made.sessions, take):
-        status, body = made.ask("s", user("hello"), tools=[TOOL])
+    with dealing(desk.sessions, take):
+        status, body = desk.ask("s", user("hello"), tools=[TOOL])
         choice = body["choices"][0]
         assert (status, choice["finish_reason"], choice["message"]["content"]) == (200, "tool_calls", "so")
         (made_call,) = choice["message"]["tool_calls"]
@@ -570,18 +570,18 @@ def test_a_call_of_a_tool_is_given_back_and_its_answer_goes_on_behind_it() -> No
         # A client may write the arguments in another order, and send no text.
         made_call["function"]["arguments"] = '{"a":1,"b":2}'
         result = {"role": "tool", "tool_call_id": made_call["id"], "content": "3"}
-        made.say("s", user("hello"), choice["message"], result, tools=[TOOL])
-        rollout = made.finish("s")
+        desk.say("s", user("hello"), choice["message"], result, tools=[TOOL])
+        rollout = desk.finish("s")
     assert rollout.siblings == ()
     assert [m.role for e in rollout.exchanges for m in e.reply.messages] == ["tool"]
     assert f"a:{call_text}t:3|a:" in letters(rollout)
-    made.sessions.close("over")
-    made.endpoint.close()
+    desk.sessions.close("over")
+    desk.endpoint.close()
 
 
 def test_behind_the_token_that_stands_for_sound_a_rollout_begins() -> None:
-    made = Table()
-    made.open("s")
+    desk = Table()
+    desk.open("s")
 
     def take(request: Request) -> Completion:
         written = write(request)
@@ -590,15 +590,15 @@ def test_behind_the_token_that_stands_for_sound_a_rollout_begins() -> None:
         tokens = np.array([*written.tokens[:-2], AUDIO, END])
         return replace(written, tokens=tokens)
 
-    with dealing(made.sessions, take):
-        answer = made.say("s", user("hello"))
-        made.say("s", user("hello"), answer, user("on"))
-        rollout = made.finish("s")
+    with dealing(desk.sessions, take):
+        answer = desk.say("s", user("hello"))
+        desk.say("s", user("hello"), answer, user("on"))
+        rollout = desk.finish("s")
     assert len(rollout.siblings) == 1
     assert AUDIO not in rollout.tokens.tolist()
     assert rollout.exchanges[-1].reply.note == "began_audio_token"
-    made.sessions.close("over")
-    made.endpoint.close()
+    desk.sessions.close("over")
+    desk.endpoint.close()
 
 
 @pytest.mark.parametrize(
@@ -651,8 +651,8 @@ def test_a_session_that_ends_is_at_no_moment_unknown() -> None:
     ("new", "reason"), [([{"role": "system", "content": "x"}], "template"), ([user("on")], "audio_token")]
 )
 def test_tool_calls_that_cannot_be_gone_on_with_are_refused_with_the_reason(new: list[Any], reason: str) -> None:
-    made = Table()
-    made.open("s")
+    desk = Table()
+    desk.open("s")
 
     def take(request: Request) -> Completion:
         written = write(request)
@@ -663,10 +663,10 @@ def test_tool_calls_that_cannot_be_gone_on_with_are_refused_with_the_reason(new:
         logprobs = np.full(len(ids), -0.5, np.float32)
         return replace(written, tokens=tokens, logprobs=logprobs, spans=((3, len(ids)),))
 
-    with dealing(made.sessions, take):
-        answer = made.say("s", user("hello"), tools=[TOOL])
-        status, body = made.ask("s", user("hello"), answer, *new, tools=[TOOL])
+    with dealing(desk.sessions, take):
+        answer = desk.say("s", user("hello"), tools=[TOOL])
+        status, body = desk.ask("s", user("hello"), answer, *new, tools=[TOOL])
     assert (status, body["error"]["code"]) == (400, "calls")
     assert f"in a conversation that begins here ({reason}): " in body["error"]["message"]
-    made.sessions.close("over")
-    made.endpoint.close()
+    desk.sessions.close("over")
+    desk.endpoint.close()

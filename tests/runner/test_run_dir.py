@@ -151,7 +151,7 @@ def test_one_run_at_a_time_works_in_it(recipe: Recipe, tmp_path: Path) -> None:
 
 
 def test_whether_a_run_is_at_work_is_seen_without_its_lock(recipe: Recipe, tmp_path: Path) -> None:
-    """Of one in another container, whose process id means nothing here, by the lock alone."""
+    """A run in another container, whose process id means nothing here, is at work by its lock alone."""
     assert not is_at_work(tmp_path), "none has been"
     with hold_run_dir(recipe, tmp_path, resume=False):
         assert is_at_work(tmp_path)

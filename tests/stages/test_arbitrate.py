@@ -101,7 +101,7 @@ def test_a_gold_without_words_is_named() -> None:
 
 
 def test_the_first_answer_that_ended_counts() -> None:
-    """By its number, whichever was written first; one whose environment failed is none, until it is sampled again."""
+    """The lowest number is first, whichever was written first; one whose environment failed is none, until it is sampled again."""
     failed = replace(sample("a", "6", 1), error="environment: it took too long")
     ended = [sample("a", "9", 3), sample("a", "8", 2)]
     assert first_answers([*ended, sample("a", "7", truncated=True), failed]) == {"a": "8"}

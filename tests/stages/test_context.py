@@ -1,4 +1,4 @@
-"""What a stage reads under the names that the recipe gives."""
+"""Data that a stage reads under the names that the recipe gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an evaluation says of prompts that it cannot measure on, and of controls for which there are too few."""
+"""Messages of an evaluation on prompts that it cannot measure on, and of controls for which there are too few."""
 
 from __future__ import annotations
 

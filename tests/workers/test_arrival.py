@@ -182,6 +182,16 @@ def test_a_head_that_is_not_packed_anew_stops_the_run(loop: Loop) -> None:
 # --- streams ----------------------------------------------------------------------------------------------------------
 
 
+def replacement(engines: list[Any], model: Path, dtype: str) -> Callable[[int], Any]:
+    """Return a function that starts a new engine in the place of a dead one."""
+
+    def start(i: int) -> Any:
+        engines[i] = start_engines(model, dtype, 1)[0]
+        return engines[i]
+
+    return start
+
+
 # Each transport and each type once.
 @pytest.mark.parametrize(
     ("dtype", "transport"), [("float32", "gloo"), ("bfloat16", "shared_memory")], indirect=["dtype"], scope="module"
@@ -236,12 +246,7 @@ def test_an_engine_that_dies_in_a_stream_is_replaced(
     loop = Loop(seats, engines, tied, dtype)
     loop.policy.stream = WeightStream(seats, Route(transport), bucket_bytes=20_000)
     loop.learn(1e-3)
-
-    def respawn(i: int) -> Any:
-        engines[i] = start_engines(tied, dtype, 1)[0]
-        return engines[i]
-
-    loop.sampler.pool.respawn = respawn
+    loop.sampler.pool.respawn = replacement(engines, tied, dtype)
     loop.plant(fault)
     ended: list[Rollout] = []
     loop.policy.update(loop.batch, [range(len(loop.batch))], [1e-3], Objective(policy_loss="nll"), 100).get()
@@ -269,12 +274,7 @@ def test_an_engine_that_dies_while_it_writes_is_replaced(
     loop = Loop(seats, engines, tied, dtype)
     loop.policy.stream = WeightStream(seats, Route(transport), bucket_bytes=20_000)
     loop.learn(1e-3)
-
-    def respawn(i: int) -> Any:
-        engines[i] = start_engines(tied, dtype, 1)[0]
-        return engines[i]
-
-    loop.sampler.pool.respawn = respawn
+    loop.sampler.pool.respawn = replacement(engines, tied, dtype)
     ended: list[Rollout] = []
     loop.sampler.start(PROMPTS, samples=8, temperature=1.0, max_sequence_tokens=100, seed=3, receive=ended.extend)
     ray.kill(engines[1])

@@ -73,11 +73,11 @@ def learner(folder: Path, **config: Any) -> Learner:
 
 def test_the_policys_schedule_begins_with_its_first_update(tmp_path: Path) -> None:
     rising = OptimizerConfig(learning_rate=1.0, warmup_steps=5)
-    made = learner(tmp_path, steps=12, critic_warmup_steps=5, optimizer=rising, critic_optimizer=rising)
-    assert [made.policy_rates(step) for step in range(1, 6)] == [[]] * 5
-    assert [made.policy_rates(step) for step in range(6, 12)] == [[0.2], [0.4], [0.6], [0.8], [1.0], [1.0]]
-    assert [made.critic_rates(step, updates=1) for step in range(1, 7)] == [[0.2], [0.4], [0.6], [0.8], [1.0], [1.0]]
-    assert made.critic_rates(1, updates=4) == [0.2, 0.4, 0.6, 0.8], "it counts the critic's own updates"
+    student = learner(tmp_path, steps=12, critic_warmup_steps=5, optimizer=rising, critic_optimizer=rising)
+    assert [student.policy_rates(step) for step in range(1, 6)] == [[]] * 5
+    assert [student.policy_rates(step) for step in range(6, 12)] == [[0.2], [0.4], [0.6], [0.8], [1.0], [1.0]]
+    assert [student.critic_rates(step, updates=1) for step in range(1, 7)] == [[0.2], [0.4], [0.6], [0.8], [1.0], [1.0]]
+    assert student.critic_rates(1, updates=4) == [0.2, 0.4, 0.6, 0.8], "it counts the critic's own updates"
 
 
 def test_its_decay_spans_its_own_updates(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_its_decay_spans_its_own_updates(tmp_path: Path) -> None:
 def test_a_step_of_fewer_samples_than_mini_batches_takes_fewer_updates(tmp_path: Path, prompts: str) -> None:
     """One verdict of four failed, or dynamic sampling found too little: no mini-batch is left for the last rate."""
     falling = OptimizerConfig(learning_rate=1.0, schedule="linear")
-    made = learner(
+    student = learner(
         tmp_path, steps=2, epochs=2, minibatches=4, critic_minibatches=5, optimizer=falling, critic_optimizer=falling
     )
     tokens, action_mask = np.arange(4), np.array([False, True, True, True])
@@ -108,20 +108,24 @@ def test_a_step_of_fewer_samples_than_mini_batches_takes_fewer_updates(tmp_path:
         ]
     )
     rows = minibatches(batch.groups_N, 2, 4, seed=0)
-    (plan,) = plan_steps(batch, rows, made.policy_rates(1), TrainerConfig(), 1)
+    (plan,) = plan_steps(batch, rows, student.policy_rates(1), TrainerConfig(), 1)
     assert [step.learning_rate for step in plan] == [1.0, 0.9375, 0.875, 0.75, 0.6875, 0.625]
     assert sorted(row for step in plan[:3] for row in step.rows) == [0, 1, 2]
     critic_rows = minibatches(batch.groups_N, 2, 5, seed=0)
-    (plan,) = plan_steps(batch, critic_rows, made.critic_rates(1, len(critic_rows)), TrainerConfig(), 1)
+    (plan,) = plan_steps(batch, critic_rows, student.critic_rates(1, len(critic_rows)), TrainerConfig(), 1)
     assert [step.learning_rate for step in plan] == pytest.approx([1.0, 0.95, 0.9, 0.75, 0.7, 0.65])
 
 
 def test_somebody_tells_the_logprobs_in_every_step(tmp_path: Path) -> None:
-    made = learner(tmp_path, critic_warmup_steps=2)
+    student = learner(tmp_path, critic_warmup_steps=2)
     absent = [
-        (isinstance(made.old_logprob_source(s), Absent), isinstance(made.trained_policy(s), Absent)) for s in (1, 2, 3)
+        (isinstance(student.old_logprob_source(s), Absent), isinstance(student.trained_policy(s), Absent))
+        for s in (1, 2, 3)
     ]
-    told = [(made.old_logprob_source(s) is made.policy, made.trained_policy(s) is made.policy) for s in (1, 2, 3)]
+    told = [
+        (student.old_logprob_source(s) is student.policy, student.trained_policy(s) is student.policy)
+        for s in (1, 2, 3)
+    ]
     assert absent == [(True, True)] * 3  # a Role is one too
     assert told == [(True, False), (True, False), (False, True)]
     several = learner(tmp_path, minibatches=2)
